@@ -1,0 +1,37 @@
+"""Settings of one installation, read from the environment (``SIGHTLINE_...``)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where things lie and how much a file may ask for."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", frozen=True)
+
+    home: Path = Field(default=Path("~/.sightline"), description="Folder of the database and all files.")
+    max_image_bytes: int = Field(
+        default=4 * 2**30, gt=0, description="Largest decoded image: rows x columns x frames x bytes."
+    )
+    max_image_pixels_per_frame: int = Field(default=2**28, gt=0, description="Largest single frame, in pixels.")
+    max_archive_bytes: int = Field(default=20 * 2**30, gt=0, description="Largest unpacked archive.")
+    max_archive_members: int = Field(default=200_000, gt=0)
+    heartbeat_seconds: float = Field(default=2.0, gt=0, description="How often a job says that it lives.")
+    lost_after_seconds: float = Field(default=10.0, gt=0, description="Silence after which a job is lost.")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
+
+    @property
+    def home_path(self) -> Path:
+        """The home folder with ``~`` resolved."""
+        return self.home.expanduser().resolve()
+
+
+@lru_cache
+def load_settings() -> Settings:
+    """Return the settings of this process (read once)."""
+    return Settings()
