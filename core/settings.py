@@ -15,6 +15,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", frozen=True)
 
     home: Path = Field(default=Path("~/.sightline"), description="Folder of the database and all files.")
+    database_url: str | None = Field(
+        default=None, description="Another database than the home's own, such as postgresql+psycopg://..."
+    )
     max_image_bytes: int = Field(
         default=4 * 2**30, gt=0, description="Largest decoded image: rows x columns x frames x bytes."
     )
@@ -23,6 +26,9 @@ class Settings(BaseSettings):
     max_archive_members: int = Field(default=200_000, gt=0)
     heartbeat_seconds: float = Field(default=2.0, gt=0, description="How often a job says that it lives.")
     lost_after_seconds: float = Field(default=10.0, gt=0, description="Silence after which a job is lost.")
+    cancel_grace_seconds: float = Field(
+        default=20.0, gt=0, description="How long a cancelled job may take to stop by itself."
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
 
     @property

@@ -110,13 +110,20 @@ class Task(Protocol):
         """Check a model package (hashes, card, task) and load it; raise WeightsError when it is not right."""
         ...
 
-    def preview_augmentation(self, image: Image, reading: Reading | None, settings: BaseModel, count: int,
-                             seed: int) -> list[tuple[Any, Any]]:
+    def preview_augmentation(
+        self, image: Image, reading: Reading | None, settings: BaseModel, count: int, seed: int
+    ) -> list[tuple[Any, Any]]:
         """Return ``count`` augmented (display image yx/yxc uint8, label map or None) pairs."""
         ...
 
-    def score(self, prediction: Reading, reference: Reading, info: ImageInfo, labels: tuple[Label, ...]) -> dict[str, float]:
+    def score(
+        self, prediction: Reading, reference: Reading, info: ImageInfo, labels: tuple[Label, ...]
+    ) -> dict[str, float]:
         """Score one reading against another: keys such as "dice", "dice/nucleus"; NaN where undefined."""
+        ...
+
+    def score_units(self, info: ImageInfo) -> dict[str, str]:
+        """Return the unit of each score that has one; it may depend on the image (mm where spacing is known)."""
         ...
 
 

@@ -1,0 +1,190 @@
+"""Commands about data: projects, import, split, export."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.cli.console import Console, HomeOption, JsonOption, console, table
+from core.errors import SightlineError
+from core.jobs.payloads import DEFAULT_READER, ExportPayload, ImportPayload
+from core.tasks import TASKS
+from core.types import SPLITS, Split, make_labels
+
+projects = typer.Typer(no_args_is_help=True)
+ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="Name or number of the project.")]
+
+
+def as_split(text: str | None) -> Split | None:
+    """Check a split given as text.
+
+    Raises:
+        typer.BadParameter: when it is none of train, val, test.
+    """
+    if text is None:
+        return None
+    for split in SPLITS:
+        if split == text:
+            return split
+    raise typer.BadParameter(f"--split must be one of {', '.join(SPLITS)}, got {text!r}.")
+
+
+@projects.command("create")
+def create_project(
+    name: Annotated[str, typer.Argument(help="Name of the new project.")],
+    task: Annotated[str, typer.Option(help="What is asked of each case.")] = "segmentation",
+    labels: Annotated[str, typer.Option(help="Label names, separated by commas.")] = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a project: one question asked of many cases."""
+    with console(home, as_json) as out:
+        label_set = make_labels([part for part in labels.split(",") if part.strip()])
+        if TASKS[task].needs_labels and not label_set:
+            raise SightlineError(f"A {task} project needs at least one label; give --labels nucleus[,more].")
+        project = out.workspace.create_project(name, task, label_set)
+        out.result(
+            {"project": project.name, "id": project.id}, f"Project {project.name} is number {project.id}."
+        )
+
+
+@projects.command("list")
+def list_projects(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List all projects."""
+    with console(home, as_json) as out:
+        rows = [
+            {
+                "id": project.id,
+                "name": project.name,
+                "task": project.task,
+                "labels": ",".join(label.name for label in project.labels),
+                "cases": out.workspace.count_cases(project.id),
+                "reference": project.reference_reader,
+            }
+            for project in out.workspace.list_projects()
+        ]
+        out.result({"projects": rows}, table(rows, ["id", "name", "task", "labels", "cases", "reference"]))
+
+
+@projects.command("reference")
+def set_reference(
+    project: ProjectArgument,
+    reader: Annotated[str, typer.Argument(help="The person whose readings are the reference.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whose readings are the reference."""
+    with console(home, as_json) as out:
+        found = out.workspace.get_project(project)
+        out.workspace.set_reference_reader(found.id, reader)
+        out.result(
+            {"project": found.name, "reference": reader}, f"{reader} is the reference of {found.name}."
+        )
+
+
+def import_command(
+    project: ProjectArgument,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders or zips of images.")],
+    labels: Annotated[Path | None, typer.Option(help="File, folder or zip with masks.")] = None,
+    file_format: Annotated[str, typer.Option("--format", help="auto, masks or nifti.")] = "auto",
+    label_map: Annotated[str | None, typer.Option(help="1=nerve,2=vessel or any=nucleus.")] = None,
+    table_file: Annotated[Path | None, typer.Option("--table", help="CSV with one row an image.")] = None,
+    columns: Annotated[str | None, typer.Option(help="file=file,patient=patient_id,split=split")] = None,
+    reader: Annotated[str, typer.Option(help="Whose masks these are.")] = DEFAULT_READER,
+    split: Annotated[str | None, typer.Option(help="Put all images into train, val or test.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring images, and masks of the same names, into a project."""
+    from core.readings.label_values import parse_label_map
+
+    chosen_split = as_split(split)
+    if file_format not in ("auto", "masks", "nifti"):
+        raise typer.BadParameter(f"--format must be auto, masks or nifti, got {file_format!r}.")
+    with console(home, as_json) as out:
+        missing = [
+            str(path) for path in [*paths, labels, table_file] if path is not None and not path.exists()
+        ]
+        if missing:
+            raise SightlineError(f"There is no file or folder {missing[0]}; check the path.")
+        parsed = parse_label_map(label_map) if label_map else None
+        payload = ImportPayload(
+            project=out.workspace.get_project(project).id,
+            paths=[str(path.resolve()) for path in paths],
+            labels=str(labels.resolve()) if labels else None,
+            format=file_format,
+            label_map=None if parsed is None else {str(value): name for value, name in parsed.items()},
+            table=str(table_file.resolve()) if table_file else None,
+            columns=_parse_columns(columns),
+            reader=reader,
+            split=chosen_split,
+        )
+        _report_import(out, out.run_job(payload, f"Import into {project}"))
+
+
+def _report_import(out: Console, result: dict[str, object]) -> None:
+    skipped = list(result["skipped"])  # type: ignore[call-overload]
+    out.result(
+        result, f"{result['cases']} cases, {result['readings']} readings, {result['skipped_count']} skipped."
+    )
+    if not out.as_json:
+        for row in skipped:
+            out.say(f"skipped {row['path']}: {row['reason']}")
+    if not result["cases"]:
+        print("Nothing came in; no file could be used as an image.", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _parse_columns(text: str | None) -> dict[str, str] | None:
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    for key, sign, value in pairs:
+        if not (key.strip() and sign and value.strip()):
+            raise SightlineError(f"--columns must look like file=file,patient=patient_id, got {text!r}.")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def split_command(
+    project: ProjectArgument,
+    val: Annotated[float, typer.Option(min=0, max=1, help="Share of patients for validation.")] = 0.2,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Share of patients kept for the test.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same split.")] = 0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Deal all cases into train, val and test; whole patients only."""
+    if val + test >= 1:
+        raise typer.BadParameter("--val and --test together must leave something to train on.")
+    with console(home, as_json) as out:
+        found = out.workspace.get_project(project)
+        counts = out.workspace.assign_splits(found.id, val=val, test=test, seed=seed, only_missing=False)
+        words = ", ".join(f"{name} {counts.get(name, 0)}" for name in SPLITS)
+        out.result({"project": found.name, "splits": {name: counts.get(name, 0) for name in SPLITS}}, words)
+
+
+def export_command(
+    project: ProjectArgument,
+    file_format: Annotated[str, typer.Option("--format", help="masks (PNG), nifti or csv.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    reader: Annotated[str | None, typer.Option(help="Whose readings; the reference unless named.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one reader's readings to files."""
+    if file_format not in ("masks", "nifti", "csv"):
+        raise typer.BadParameter(f"--format must be masks, nifti or csv, got {file_format!r}.")
+    with console(home, as_json) as out:
+        payload = ExportPayload.model_validate(
+            {
+                "project": out.workspace.get_project(project).id,
+                "format": file_format,
+                "reader": reader,
+                "out": str(out_dir.resolve()),
+            }
+        )
+        result = out.run_job(payload, f"Export {project}")
+        out.result(result, f"{result['files']} files in {result['path']}.")

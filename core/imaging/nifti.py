@@ -1,0 +1,292 @@
+"""NIfTI volumes (and Analyze pairs, FreeSurfer MGH): in the file's own voxel order, and exactly back.
+
+An array ``zyx`` is the file's ``xyz`` transposed, so that the affine keeps its meaning: (x, y, z) to mm.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import nibabel
+import numpy as np
+
+from core.errors import FileRefused, StorageError
+from core.imaging.found import Found
+from core.imaging.geometry import (
+    Rows,
+    affine_from_spacing,
+    is_usable,
+    lps_from_ras,
+    ras_from_lps,
+    spacing_from_affine,
+    to_rows,
+)
+from core.imaging.limits import (
+    DEFLATE_MAX_RATIO,
+    check_declared_size,
+    check_ratio,
+    declared_bytes,
+    refusing,
+)
+from core.imaging.values import Rescale, narrow, rescale_into, working_type
+from core.settings import Settings
+from core.types import Array, Image, ImageInfo, Layout
+
+NIFTI1_BYTES, NIFTI2_BYTES, MGH_BYTES = 348, 540, 284
+MAX_EXTENSION_BYTES = 2**26
+MAX_CHANNELS = 4
+GZIP_MAGIC = b"\x1f\x8b"
+MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
+SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img", ".mgz", ".mgh.gz", ".mgh")
+RGB_FIELDS = ("R", "G", "B")
+
+
+def is_nifti(path: Path) -> bool:
+    """True when the (unpacked) content begins as NIfTI, Analyze or FreeSurfer MGH do."""
+    try:
+        return _image_type(_first_bytes(path), path) is not None
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
+def stem_of(path: Path) -> str:
+    """Return the file name without its, perhaps double, ending."""
+    for suffix in SUFFIXES:
+        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
+
+
+def read_nifti(path: Path, settings: Settings) -> Found:
+    """Read a volume, or a two-dimensional image, with the file's own voxel order and affine.
+
+    Up to 4 volumes of a four-dimensional file become channels; more are refused.
+
+    Raises:
+        FileRefused: when the file is damaged, lies about its size, or is no single image.
+    """
+    with refusing(path.name), ExitStack() as stack:
+        kind = _image_type(_first_bytes(path), path)
+        if kind is None:
+            raise FileRefused(f"{path.name} is not a NIfTI file, whatever its name says.")
+        pixels = _pixel_path(path, kind)
+        _check_header(_read_fields(kind, _first_bytes(path)), kind, pixels, path.name, settings)
+        streams: dict[str, Any] = {"image": stack.enter_context(_opened(pixels))}
+        if pixels != path:
+            streams["header"] = stack.enter_context(_opened(path))
+        elif "header" in dict(kind.files_types):
+            streams["header"] = stack.enter_context(_opened(_partner(path, ".hdr")))
+        if "mat" in dict(kind.files_types):
+            streams["mat"] = BytesIO()  # MATLAB files beside SPM's are not opened
+        image = kind.from_file_map(kind.make_file_map(streams))
+        array, warnings = _values(image, path.name)
+        return Found(Image(array, _describe(image, array, warnings, path.name)), stem_of(path), path.name)
+
+
+def write_nifti(array_zyx: Array, info: ImageInfo, path: Path) -> None:
+    """Write an image or its mask with the image's affine; read_nifti and other programs read the same back.
+
+    Args:
+        array_zyx: of the image's shape, or of its spatial shape (a mask). Frames become the fourth axis.
+        info: the image's description.
+        path: ends in .nii or .nii.gz; replaced in one step.
+
+    Raises:
+        StorageError: when the disk cannot take it.
+    """
+    if tuple(array_zyx.shape) not in (info.shape, info.spatial_shape):
+        raise ValueError(
+            f"array must have shape {info.shape} or {info.spatial_shape}, got {array_zyx.shape}."
+        )
+    rows = info.affine_lps or affine_from_spacing(info.spacing_mm or (1.0,) * (3 if info.is_volume else 2))
+    affine = ras_from_lps(rows)
+    data = _to_file_order(_storable(array_zyx), info)
+    kind = nibabel.Nifti1Image if max(data.shape) < 2**15 else nibabel.Nifti2Image
+    image = kind(data, affine, dtype=data.dtype)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner", strip_shears=True)
+    ending = ".nii.gz" if path.name.endswith(".gz") else ".nii"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part{ending}")
+    try:
+        nibabel.save(image, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"{path.name} could not be written ({error.strerror}); check the disk.") from error
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Return the first bytes after unpacking; no more than a header is ever unpacked."""
+    with _opened(path) as stream:
+        return stream.read(1024)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, through gzip where its content says so."""
+    with open(path, "rb") as file:
+        packed = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        if not packed:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            yield unpacked  # type: ignore[misc]
+
+
+def _image_type(start: bytes, path: Path) -> Any | None:
+    """Recognise the format by its magic number; Analyze and MGH, whose own is weak, by their name as well."""
+    name = path.name.lower()
+    if start[4:7] in (b"n+2", b"ni2") and len(start) >= NIFTI2_BYTES:
+        return nibabel.Nifti2Image if start[5:6] == b"+" else nibabel.Nifti2Pair
+    if start[344:347] in (b"n+1", b"ni1"):
+        return nibabel.Nifti1Image if start[345:346] == b"+" else nibabel.Nifti1Pair
+    if name.endswith((".mgz", ".mgh", ".mgh.gz")) and start[:4] == b"\0\0\0\1" and len(start) >= MGH_BYTES:
+        return nibabel.MGHImage
+    is_header = start[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c") and len(start) >= NIFTI1_BYTES
+    if name.endswith((".hdr", ".hdr.gz")) and is_header:
+        return nibabel.Spm2AnalyzeImage
+    return None
+
+
+def _read_fields(kind: Any, start: bytes) -> Any:
+    """Read the fixed part of a header; extensions behind it may be of any length and are left alone."""
+    if kind is nibabel.MGHImage:
+        return kind.header_class.from_fileobj(BytesIO(start))
+    return kind.header_class(start[: kind.header_class.template_dtype.itemsize], check=False)
+
+
+def _pixel_path(path: Path, kind: Any) -> Path:
+    """Return the file that holds the pixels: the same, or the .img beside a .hdr."""
+    if "header" not in dict(kind.files_types):
+        return path
+    return _partner(path, ".img")
+
+
+def _partner(path: Path, ending: str) -> Path:
+    for candidate in (path.with_name(stem_of(path) + ending), path.with_name(f"{stem_of(path)}{ending}.gz")):
+        if candidate.is_file():
+            return candidate
+    raise FileRefused(f"{path.name} needs {stem_of(path)}{ending} beside it; add both files.")
+
+
+def _check_header(header: Any, kind: Any, pixels: Path, name: str, settings: Settings) -> None:
+    """Refuse sizes past the limits, or past what the file can hold, before anything is decoded."""
+    shape = tuple(int(size) for size in header.get_data_shape())
+    if len(shape) < 2:
+        raise FileRefused(f"{name} holds no image: it gives its size as {shape}.")
+    stored = header.get_data_dtype()
+    if stored.kind == "c" or (stored.kind == "V" and stored.names[:3] != RGB_FIELDS):
+        raise FileRefused(f"{name} holds values of type {stored}, which are no grey or colour image.")
+    check_declared_size(shape, max(stored.itemsize, 2), name, settings)
+    offset = MGH_BYTES if kind is nibabel.MGHImage else int(header.get_data_offset())
+    if not 0 <= offset <= MAX_EXTENSION_BYTES:
+        raise FileRefused(f"{name} says that its pixels begin at byte {offset}; it is damaged.")
+    declared = declared_bytes(shape, stored.itemsize) + offset
+    size = pixels.stat().st_size
+    with open(pixels, "rb") as file:
+        packed = file.read(2) == GZIP_MAGIC
+    if packed:
+        check_ratio(declared, size, DEFLATE_MAX_RATIO, name, harmless=2**20)
+    elif declared > size:
+        raise FileRefused(f"{name} is cut short: its header declares {declared} bytes, the file has {size}.")
+
+
+def _values(image: Any, name: str) -> tuple[Array, tuple[str, ...]]:
+    """Return the physical values in zyx order, channels last, and what to say about them."""
+    stored = np.asarray(image.dataobj.get_unscaled())
+    if stored.dtype.kind == "V":
+        stored = np.stack([stored[field] for field in RGB_FIELDS], axis=-1)
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    shape = [*stored.shape[:3], *(size for size in stored.shape[3:] if size != 1)]
+    if len(shape) > 4 or (len(shape) == 4 and shape[3] > MAX_CHANNELS):
+        count = int(np.prod(shape[3:]))
+        raise FileRefused(
+            f"{name} holds {count} volumes; at most {MAX_CHANNELS} can be taken as channels, so split it "
+            "into one file per volume."
+        )
+    stored = stored.reshape(shape, order="F")
+    axes = (2, 1, 0) if len(shape) == 3 else (2, 1, 0, 3) if len(shape) == 4 else (1, 0)
+    stored = np.ascontiguousarray(stored.transpose(axes))
+    array = _rescaled(stored, Rescale(float(image.dataobj.slope), float(image.dataobj.inter)))
+    warnings: tuple[str, ...] = ()
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        array = np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)
+        warnings = ("Some values were not numbers and were set to 0.",)
+    array.flags.writeable = False
+    return array, warnings
+
+
+def _rescaled(stored: Array, rescale: Rescale) -> Array:
+    if rescale.is_identity:
+        return narrow(stored)
+    out = np.empty(stored.shape, working_type(stored.dtype, [rescale]))
+    for plane, source in zip(out, stored, strict=True):
+        rescale_into(plane, source, rescale)
+    return narrow(out)
+
+
+def _describe(image: Any, array: Array, warnings: tuple[str, ...], name: str) -> ImageInfo:
+    affine, said = _affine(image, name)
+    file_axes = len(image.shape)
+    layout: Layout = "yx" if array.ndim == 2 else "zyx" if array.ndim == 3 else "zyxc"
+    if file_axes == 2 and array.ndim == 3:
+        layout = "yxc"
+    spacing: tuple[float, ...] | None = None
+    if affine is not None:
+        spacing = spacing_from_affine(affine)[-2 if layout[0] == "y" else -3 :]
+    return ImageInfo(
+        layout=layout,
+        shape=tuple(array.shape),
+        dtype=array.dtype.name,
+        spacing_mm=spacing,
+        affine_lps=affine,
+        warnings=warnings + said,
+    )
+
+
+def _affine(image: Any, name: str) -> tuple[Rows | None, tuple[str, ...]]:
+    """Return the LPS affine in mm, None where voxels have no size, and what to say about it."""
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all():
+        raise FileRefused(f"{name} gives a spacing or position that is not a number.")
+    header = image.header
+    if hasattr(header, "get_xyzt_units"):
+        affine[:3] *= MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
+    if not is_usable(affine):
+        return None, ("The file gives no size for its voxels; distances are in pixels.",)
+    said: tuple[str, ...] = ()
+    if not hasattr(header, "get_sform") and not isinstance(image, nibabel.MGHImage):
+        said = ("Analyze files do not say which side is left; check it before use.",)
+    elif hasattr(header, "get_sform") and int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+        said = ("The file does not say how the patient lies; left and right were assumed.",)
+    return to_rows(lps_from_ras(affine)), said
+
+
+def _storable(array: Array) -> Array:
+    """Return the array in a type that every NIfTI reader knows."""
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8)
+    if array.dtype in (np.int64, np.uint64):
+        return narrow(array)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _to_file_order(array: Array, info: ImageInfo) -> Array:
+    """Turn zyx into the file's xyz; time and channels go behind."""
+    if array.ndim == 2:
+        return array.T
+    if info.layout[0] == "z":
+        return array.transpose((2, 1, 0, 3)[: array.ndim])
+    if info.layout[0] == "y":  # yxc: channels stand where volumes of a four-dimensional file do
+        return array.transpose(1, 0, 2)[:, :, np.newaxis, :]
+    frames_last = array.transpose((2, 1, 0, 3)[: array.ndim])
+    return frames_last[:, :, np.newaxis, ...]

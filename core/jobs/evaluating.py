@@ -1,0 +1,115 @@
+"""The evaluation job: one reader against another, case by case, then numbers with intervals by patient."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from core.errors import NotFound
+from core.evaluation.compare import CaseRow, summarise
+from core.jobs.context import JobContext
+from core.jobs.payloads import EvaluatePayload
+from core.readings.reading import Mask, Reading
+from core.tasks import TASKS
+from core.workspace.records import Project, ReadingVersion
+from core.workspace.workspace import Workspace
+
+REFERENCE = "reference"
+
+
+def run_evaluation(context: JobContext) -> dict[str, Any]:
+    """Score the pair of readers, keep the result in the store, and return it."""
+    payload = EvaluatePayload.model_validate(context.job.payload)
+    return evaluate(context.workspace, payload, context.progress, context.raise_if_stopped)
+
+
+def evaluate(
+    workspace: Workspace,
+    payload: EvaluatePayload,
+    on_progress: Callable[[float, str], None],
+    raise_if_stopped: Callable[[], None],
+) -> dict[str, Any]:
+    """Score ``payload.reader`` against ``payload.against`` on the cases that both have read.
+
+    Returns:
+        {"key", "reader", "against", "n_cases", "n_patients", "metrics", "per_case"}, see
+        ``core.evaluation.compare.summarise``.
+
+    Raises:
+        NotFound: when there is no such reader, no reference, or no common case.
+    """
+    project = workspace.get_project(payload.project)
+    pairs = common_versions(workspace, project, payload)
+    key = evaluation_key(payload, pairs)
+    known = workspace.load_evaluation(project.id, key)
+    if known is not None:
+        return known
+    rows: list[CaseRow] = []
+    task = TASKS[project.task]
+    for number, (case_id, (ours, theirs)) in enumerate(pairs.items(), start=1):
+        raise_if_stopped()
+        case = workspace.get_case(case_id)
+        prediction = _at(workspace.load_reading(ours, payload.threshold is not None), payload.threshold)
+        scores = task.score(prediction, workspace.load_reading(theirs, False), case.info, project.labels)
+        rows.append(
+            CaseRow(
+                case=case.name,
+                case_id=case.id,
+                patient=case.patient_key,
+                split=case.split,
+                scores=scores,
+                units=task.score_units(case.info),
+            )
+        )
+        on_progress(number / len(pairs), f"{number} of {len(pairs)} cases")
+    result = summarise(rows, task.headline_metric)
+    result = {"key": key, "reader": payload.reader, "against": payload.against, **result}
+    workspace.save_evaluation(project.id, key, result)
+    return result
+
+
+def _at(reading: Reading, threshold: float | None) -> Reading:
+    return reading if threshold is None else Mask(reading.at_threshold(threshold))
+
+
+def common_versions(
+    workspace: Workspace, project: Project, payload: EvaluatePayload
+) -> dict[int, tuple[ReadingVersion, ReadingVersion]]:
+    """Return case id -> (version of the reader, version of the other), for the split asked for.
+
+    Raises:
+        NotFound: when one of the two has read nothing here, or there is no common case.
+    """
+    ours = workspace.readings_of(project.id, payload.reader)
+    if not ours:
+        known = ", ".join(reader.name for reader in workspace.list_readers(project.id)) or "none yet"
+        raise NotFound(f"No reader {payload.reader!r} in {project.name}; its readers are: {known}.")
+    if payload.against == REFERENCE:
+        theirs = workspace.reference_of(project.id)
+        if not theirs:
+            raise NotFound(
+                f"The project {project.name} has no reference yet; annotate or import masks first."
+            )
+    else:
+        theirs = workspace.readings_of(project.id, payload.against)
+    cases = {case.id for case in workspace.list_cases(project.id, split=payload.split)}
+    both = sorted(set(ours) & set(theirs) & cases)
+    if not both:
+        where = f" in the split {payload.split}" if payload.split else ""
+        raise NotFound(
+            f"{payload.reader} and {payload.against} have no case in common{where}; nothing to compare."
+        )
+    return {case_id: (ours[case_id], theirs[case_id]) for case_id in both}
+
+
+def evaluation_key(payload: EvaluatePayload, pairs: dict[int, tuple[ReadingVersion, ReadingVersion]]) -> str:
+    """Hash of what is compared: the same versions at the same threshold need no second computation."""
+    content = {
+        "reader": payload.reader,
+        "against": payload.against,
+        "threshold": payload.threshold,
+        "pairs": [[case_id, ours.id, theirs.id] for case_id, (ours, theirs) in pairs.items()],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

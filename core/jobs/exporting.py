@@ -1,0 +1,44 @@
+"""The export job: one reader's readings as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.errors import NotFound, StorageError
+from core.jobs.context import JobContext
+from core.jobs.payloads import ExportPayload
+from core.readings.export import EXPORTERS, ExportItem
+from core.workspace.records import ReadingVersion
+
+
+def run_export(context: JobContext) -> dict[str, Any]:
+    """Write the readings of one reader (the reference unless named) to a folder."""
+    payload = ExportPayload.model_validate(context.job.payload)
+    workspace = context.workspace
+    project = workspace.get_project(payload.project)
+    if payload.reader:
+        versions = workspace.readings_of(project.id, payload.reader)
+    else:
+        versions = workspace.reference_of(project.id)
+    if not versions:
+        who = f"The reader {payload.reader}" if payload.reader else "The reference"
+        raise NotFound(f"{who} has no readings in {project.name}; there is nothing to export.")
+    out = Path(payload.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"Cannot write to {out} ({error.strerror}); choose another folder.") from error
+    files = EXPORTERS[payload.format](_items(context, versions), project.labels, out)
+    return {"files": len(files), "readings": len(versions), "path": str(out)}
+
+
+def _items(context: JobContext, versions: dict[int, ReadingVersion]) -> Iterator[ExportItem]:
+    """Yield one reading after the other, so that one is in memory at a time."""
+    for number, (case_id, version) in enumerate(sorted(versions.items()), start=1):
+        context.raise_if_stopped()
+        case = context.workspace.get_case(case_id)
+        mask = context.workspace.load_reading(version, False)
+        yield ExportItem(case.name, case.info, mask, version.reader_name)
+        context.progress(number / len(versions), f"{number} of {len(versions)} cases")

@@ -1,0 +1,96 @@
+"""What each kind of job is asked to do. Pages and the terminal build these; handlers read them back."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.types import Split
+
+DEFAULT_READER = "annotator"
+
+
+class Payload(BaseModel):
+    """A frozen request that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImportPayload(Payload):
+    """Bring images, and masks that belong to them, into a project.
+
+    Attributes:
+        paths: files, folders or archives with images.
+        labels: file, folder or archive with masks, matched to images by file stem.
+        label_map: mask value (as text, or "any") to label name; None when values are the project's own.
+        table: CSV with one row an image; ``columns`` says which column is file, patient, split.
+        staging: folder of uploaded files, deleted when the job is done.
+        display_names: stored path to the name shown to the user (uploads lie under generated names).
+    """
+
+    project: int
+    paths: list[str]
+    labels: str | None = None
+    format: str = "auto"
+    label_map: dict[str, str] | None = None
+    table: str | None = None
+    columns: dict[str, str] | None = None
+    reader: str = DEFAULT_READER
+    split: Split | None = None
+    staging: str | None = None
+    display_names: dict[str, str] = Field(default_factory=dict)
+
+
+class TrainPayload(Payload):
+    """Train a model on the project's reference readings (or another reader's)."""
+
+    project: int
+    settings: dict[str, Any]
+    name: str
+    reader: str | None = None
+    initial_model: int | None = None
+    initial_file: str | None = None
+
+
+class PredictPayload(Payload):
+    """Run a model on cases of a project; the readings are stored under the model's name."""
+
+    model: int
+    project: int
+    case_ids: list[int]
+    flips: bool = True
+    threshold: float | None = Field(default=None, ge=0, le=1)
+
+
+class EvaluatePayload(Payload):
+    """Score one reader against another (or against the reference) on the cases both have read."""
+
+    project: int
+    reader: str
+    against: str = "reference"
+    split: Split | None = None
+    threshold: float | None = Field(default=None, ge=0, le=1)
+
+
+class ExportPayload(Payload):
+    """Write one reader's readings to files."""
+
+    project: int
+    format: Literal["masks", "nifti", "csv"]
+    reader: str | None = None
+    out: str
+
+
+class PreviewPayload(Payload):
+    """Draw augmented samples of one case as PNG files."""
+
+    project: int
+    settings: dict[str, Any]
+    case_id: int
+    count: int = Field(default=6, ge=1, le=24)
+    seed: int = 0
+
+
+class DemoPayload(Payload):
+    """Make the demo project from synthetic images."""

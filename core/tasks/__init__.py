@@ -1,0 +1,6 @@
+"""The tasks Sightline can do. ``TASKS`` is the one literal list; everything else asks it by name."""
+
+from core.tasks.segmentation import SEGMENTATION
+from core.tasks.task import TaskTable
+
+TASKS = TaskTable((SEGMENTATION,))

@@ -1,0 +1,109 @@
+"""Files named by their content: HOME/files/<aa>/<sha256><ending>. Equal content is stored once."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from core.errors import StorageError
+from core.imaging.stored import hash_array, write_array
+from core.readings.reading import Reading
+from core.readings.stored import hash_reading, write_reading
+from core.types import Array
+
+IMAGE_ENDING = ".npy"
+READING_ENDING = ".npz"
+PART_ENDING = ".part"
+
+
+class FileStore:
+    """The folder of all images and readings."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path_of(self, sha256: str, ending: str) -> Path:
+        """Return where content lies, whether it is there or not."""
+        return self.root / sha256[:2] / f"{sha256}{ending}"
+
+    def put_image(self, array: Array, sha256: str | None = None) -> str:
+        """Store an array unless it is there; returns its hash."""
+        sha256 = sha256 or hash_array(array)
+        self._put(self.path_of(sha256, IMAGE_ENDING), lambda path: write_array(array, path))
+        return sha256
+
+    def put_reading(self, reading: Reading, sha256: str | None = None) -> str:
+        """Store a reading unless it is there; returns its hash."""
+        sha256 = sha256 or hash_reading(reading)
+        self._put(self.path_of(sha256, READING_ENDING), lambda path: write_reading(reading, path))
+        return sha256
+
+    def _put(self, path: Path, write: Callable[[Path], None]) -> None:
+        try:
+            if path.exists():
+                os.utime(path)  # young again, so that a sweep lets it be until a row points to it
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path)
+            _flush_folder(path.parent)
+        except OSError as error:
+            raise StorageError(
+                f"The home folder cannot take a file ({error.strerror}); check its disk and permissions."
+            ) from error
+
+    def walk(self) -> Iterator[Path]:
+        """Yield every file, half-written ones too."""
+        for folder in sorted(self.root.glob("??")):
+            yield from folder.iterdir()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def age_seconds(path: Path) -> float:
+    """Return how long ago a file was last written or touched; 0 when it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def read_or_make_secret(path: Path) -> str:
+    """Return the secret in a file; made on first use, readable by its owner only.
+
+    Raises:
+        StorageError: when it can neither be read nor made.
+    """
+    try:
+        if not path.exists():
+            _make_secret(path)
+        secret = path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise StorageError(f"The file {path} cannot be used ({error.strerror}).") from error
+    if not secret:
+        raise StorageError(f"The file {path} is empty; put back a copy of it.")
+    return secret
+
+
+def _make_secret(path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{PART_ENDING}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)  # fails when another process was first; then its secret counts
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink(missing_ok=True)

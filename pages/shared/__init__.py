@@ -1,0 +1,1 @@
+"""What several pages share: state, messages, pickers, rendering, the job panel."""

@@ -1,0 +1,103 @@
+"""Import page: uploads go to disk under safe names, the job gets what was asked, results are named."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+from streamlit.testing.v1 import AppTest
+
+from core.errors import LabelError
+from core.jobs.payloads import ImportPayload
+from core.jobs.queue import JobQueue
+from core.workspace.records import Project
+from core.workspace.workspace import Workspace
+from pages.shared.staging import Staging, Upload, display_name, ending_of, parse_label_map
+from tests.pages.conftest import texts
+
+OpenPage = Callable[..., AppTest]
+PAGE = "data/import_images.py"
+
+
+def png(value: int = 0) -> bytes:
+    out = io.BytesIO()
+    PilImage.fromarray(np.full((16, 16), value, np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_sent_names_never_become_paths(tmp_path: Path) -> None:
+    staging = Staging(tmp_path)
+    names = ["../../x.png", "/etc/passwd", "a\x00b.dcm", "..", "C:\\x\\y.nii.gz", "con.png" * 100]
+    staging.add("images", [Upload(name, io.BytesIO(b"1")) for name in names])
+    files = staging.files()
+    assert [file.display for file in files[:3]] == ["x.png", "passwd", "ab.dcm"]
+    for file in files:
+        path = staging.path_of(file).resolve()
+        assert path.is_file()
+        assert path.parent == (staging.folder / "images").resolve()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["staging"]
+
+
+def test_a_foreign_number_makes_a_fresh_staging(tmp_path: Path) -> None:
+    assert Staging(tmp_path, "../../etc").folder.parent == tmp_path / "staging"
+    kept = Staging(tmp_path)
+    assert Staging(tmp_path, kept.id).folder == kept.folder
+
+
+def test_names_and_endings() -> None:
+    assert ending_of("A.NII.GZ") == ".nii.gz"
+    assert ending_of("a.exe") == ""
+    assert display_name("") == "unnamed"
+
+
+def test_label_maps() -> None:
+    assert parse_label_map(" 1 = nerve, 2=vessel ") == {"1": "nerve", "2": "vessel"}
+    assert parse_label_map("any=nucleus") == {"any": "nucleus"}
+    assert parse_label_map("  ") is None
+    for wrong in ("nerve", "1=", "=x", "x=nerve", "1=a,1=b"):
+        with pytest.raises(LabelError):
+            parse_label_map(wrong)
+
+
+def test_uploads_become_an_import_job(open_page: OpenPage, store: Workspace, project: Project) -> None:
+    app = open_page(PAGE, project=project.id)
+    app.file_uploader(key="images_0").upload("../a.png", png())
+    app.file_uploader(key="images_0").upload("b.png", png(3))
+    app.file_uploader(key="masks_0").upload("a_mask.png", png(1))
+    app.run()
+    assert not app.exception
+    shown = texts(app).replace("\\", "")
+    assert "2 files" in shown
+    assert "a_mask.png" in shown
+    number = next(widget.key for widget in app.text_input if (widget.key or "").startswith("map_"))[4:]
+    app.text_input(key=f"map_{number}").set_value("1=nerve").run()
+    app.button(key=f"import_{number}").click().run()
+    assert not app.exception
+    [job] = JobQueue(store).list(project_id=project.id)
+    payload = ImportPayload.model_validate(job.payload)
+    assert [payload.display_names[Path(path).name] for path in payload.paths] == ["a.png", "b.png"]
+    assert payload.label_map == {"1": "nerve"}
+    assert payload.labels is not None
+    assert payload.labels.endswith(".png")
+    assert "waiting" in texts(app)
+
+
+def test_a_wrong_label_map_is_one_sentence(open_page: OpenPage, store: Workspace, project: Project) -> None:
+    app = open_page(PAGE, project=project.id)
+    app.file_uploader(key="images_0").upload("a.png", png())
+    app.file_uploader(key="masks_0").upload("a.png", png(1))
+    app.run()
+    number = next(widget.key for widget in app.text_input if (widget.key or "").startswith("map_"))[4:]
+    app.text_input(key=f"map_{number}").set_value("nerve").run()
+    app.button(key=f"import_{number}").click().run()
+    assert len(app.error) == 1
+    assert JobQueue(store).list(project_id=project.id) == []
+
+
+def test_without_a_project_the_way_is_shown(open_page: OpenPage) -> None:
+    app = open_page(PAGE)
+    assert any(link.label == "Create a project" for link in app.page_link)
