@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 Layout = Literal["yx", "yxc", "zyx", "zyxc", "tyx", "tyxc"]

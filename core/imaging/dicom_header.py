@@ -14,7 +14,7 @@ from typing import BinaryIO
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
@@ -199,16 +199,9 @@ def _quiet_pydicom() -> None:
 def _open(path: Path, with_pixels: bool, tags: tuple[str, ...] = ()) -> Dataset:
     with open(path, "rb") as file:
         start = file.read(MAX_META_BYTES)
-        if start[128:132] != b"DICM":
-            # pydicom would inflate such a file without any bound.
-            if DeflatedExplicitVRLittleEndian.encode() in start:
-                raise FileRefused(
-                    f"{path.name} is a deflated DICOM file without its mark; it was not opened."
-                )
-        elif (
-            pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
-            == DeflatedExplicitVRLittleEndian
-        ):
+        if _body_offset(start) >= MAX_META_BYTES:
+            raise FileRefused(f"{path.name} has a damaged file header.")
+        if _is_deflated(path, start):
             dataset = _parse(_inflate(path, start, with_pixels), with_pixels, tags)
             dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
             return dataset
@@ -236,6 +229,19 @@ def _parse(file: BinaryIO | DicomBytesIO, with_pixels: bool, tags: tuple[str, ..
         raise ValueError("group 0000")
     wanted: list[BaseTag | int] = [Tag(keyword) for keyword in tags]
     return read_partial(file, stop_when, force=True, specific_tags=wanted or None)  # type: ignore[arg-type]
+
+
+def _is_deflated(path: Path, start: bytes) -> bool:
+    """True for deflated files, which pydicom would inflate without any bound.
+
+    Raises:
+        FileRefused: for such a file without the DICM mark.
+    """
+    if DeflatedExplicitVRLittleEndian.encode() not in start:
+        return False
+    if start[128:132] != b"DICM":
+        raise FileRefused(f"{path.name} is a deflated DICOM file without its mark; it was not opened.")
+    return read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
 
 
 def _body_offset(start: bytes) -> int:

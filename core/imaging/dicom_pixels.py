@@ -198,11 +198,8 @@ def codestream_size(data: bytes) -> tuple[int, int] | None:
 
 def _overlay_bits(dataset: Dataset) -> int:
     """Return how many high bits hold an old-style overlay in place of the value (PS3.3 C.9.2, retired)."""
-    embedded = any(
-        element.value and int(element.value) > 0
-        for element in dataset
-        if element.tag.group & 0xFF01 == 0x6000 and element.tag.element == 0x0102
-    )
+    positions = [tag for tag in dataset.keys() if tag & 0xFF01FFFF == 0x60000102]  # noqa: SIM118 - tags, unparsed
+    embedded = any(int(dataset[tag].value or 0) > 0 for tag in positions)
     spare = int(dataset.BitsAllocated) - int(dataset.get("BitsStored") or dataset.BitsAllocated)
     return spare if embedded else 0
 

@@ -124,7 +124,8 @@ def set_reference_reader(store: Store, project_id: int, reader_name: str) -> Pro
     """Choose the reference; see ``Workspace.set_reference_reader``."""
     with store.database.write() as session:
         row = project_row(session, project_id)
-        known = session.scalars(select(ReaderRow.name).where(ReaderRow.project_id == project_id)).all()
+        readers = select(ReaderRow.name).where(ReaderRow.project_id == project_id)
+        known = session.scalars(readers.order_by(ReaderRow.name)).all()
         if reader_name not in known:
             there = f"are: {', '.join(known)}" if known else "is none yet"
             raise NotFound(f"Nobody named {reader_name!r} has read a case of {row.name}; there {there}.")

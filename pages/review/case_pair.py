@@ -10,8 +10,8 @@ import streamlit as st
 from core.jobs.evaluating import REFERENCE
 from pages.shared.messages import escape, show_errors
 from pages.shared.pickers import pick_slice
-from pages.shared.render import error_map_rgb, label_map, label_plane, overlay, plane_display
-from pages.shared.viewer import agreement_legend, label_legend, show_plane, window_controls
+from pages.shared.render import error_map_rgb, label_map, label_plane, overlay, plane_display, start_window
+from pages.shared.viewer import agreement_legend, has_window, label_legend, show_plane, window_controls
 
 if TYPE_CHECKING:
     from core.jobs.payloads import EvaluatePayload
@@ -69,8 +69,11 @@ def case_pair(workspace: Workspace, project: Project, row: dict[str, Any], paylo
             index = pick_slice(case.info, f"pair_slice_{case.id}_{first.id}_{other.id}", start)
             opacity = st.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="pair_opacity", width=260)
             contour = st.toggle("Outline only", key="pair_contour")
-            with st.popover("Window"):
-                window = window_controls(workspace, case, "pair")
+            if has_window(case.info):
+                with st.popover("Window"):
+                    window = window_controls(workspace, case, "pair")
+            else:
+                window = start_window(workspace, case)
         shown = plane_display(workspace, case, index, window)
         planes = (
             label_plane(workspace, first, index, payload.threshold),
@@ -85,11 +88,10 @@ def case_pair(workspace: Workspace, project: Project, row: dict[str, Any], paylo
             with column:
                 st.markdown(f"**{escape(name)}**")
                 picture = overlay(shown, plane, project.labels, opacity, contour)
-                show_plane(picture, case.info, f"Reading of {name}")
+                show_plane(picture, case.info, f"Reading of {name}", small=True)
+                label_legend(project.labels)
         with right:
             st.markdown("**Where they differ**")
-            show_plane(
-                errors, case.info, "Agreement in green, false positive in orange, false negative in blue"
-            )
-        label_legend(project.labels)
-        agreement_legend(counts, payload.reader, other.reader_name)
+            alt = "Agreement in green, false positive in orange, false negative in blue"
+            show_plane(errors, case.info, alt, small=True)
+            agreement_legend(counts, payload.reader, other.reader_name)

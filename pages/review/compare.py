@@ -93,7 +93,7 @@ def third_reader(
         return
     st.subheader("Which of two readers is closer?")
     chosen = st.selectbox(
-        f"Difference of {payload.reader} and",
+        f"Difference of {escape(payload.reader)} and",
         ["nobody", *more],
         key=f"compare_third_{project.id}",
         format_func=lambda name: reader_title(readers[name]) if name in readers else name,
@@ -114,15 +114,13 @@ def show(project: Project, readers: dict[str, Reader], payload: EvaluatePayload)
     if result is None:
         return
     headline(result)
-    left, right = st.columns([3, 2], gap="large")
-    with left:
+    if len(project.labels) > 1:
         per_label(result, project.labels)
-    with right:
-        distribution(result)
     st.subheader("Cases, worst first")
     row = per_case(result, payload)
     if row is not None:
         case_pair(store, project, row, payload)
+    distribution(result)
     third_reader(project, readers, payload, result)
 
 

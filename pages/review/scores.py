@@ -44,7 +44,7 @@ def with_interval(entry: dict[str, Any] | None) -> str:
     if not entry or entry.get("value") is None:
         return "–"
     interval = entry.get("ci95")
-    unit = f" {entry['unit']}" if entry.get("unit") else ""
+    unit = f" {entry['unit']}" if entry.get("unit") in ("mm", "px") else ""
     text = number(entry["value"]) + unit
     return f"{text}  [{number(interval[0])}, {number(interval[1])}]" if interval else text
 
@@ -56,15 +56,14 @@ def headline(result: dict[str, Any]) -> None:
     for column, key in zip(st.columns(len(shown) or 1), shown, strict=False):
         entry = metrics[key]
         interval = entry.get("ci95")
-        unit = f" ({entry['unit']})" if entry.get("unit") else ""
+        unit = f" ({entry['unit']})" if key == "hd95" and entry.get("unit") else ""
+        meaning = f"{MEANINGS[key]} {entry['unit']}." if key == "nsd" and entry.get("unit") else MEANINGS[key]
         with column.container(border=True):
-            st.metric(f"{TITLES[key]}{unit}", number(entry.get("value")), help=MEANINGS[key])
-            st.caption(
-                f"95 % CI {number(interval[0])} to {number(interval[1])}" if interval else "no interval"
-            )
+            st.metric(f"{TITLES[key]}{unit}", number(entry.get("value")), help=meaning)
+            st.caption(f"CI {number(interval[0])}–{number(interval[1])}" if interval else "no interval")
     cases = count_words(result["n_cases"], "case", "cases")
     patients = count_words(result["n_patients"], "patient", "patients")
-    words = f"Means over {cases} of {patients}; intervals by resampling patients."
+    words = f"Means over {cases} of {patients}; CI: 95 % interval by resampling patients."
     missed = metrics.get("n_missed", {}).get("value")
     if missed:
         what = count_words(int(missed), "structure was", "structures were")
@@ -111,7 +110,7 @@ def distribution(result: dict[str, Any]) -> None:
             fillcolor="rgba(0,0,0,0)",
         )
     )
-    figure.update_layout(height=210, margin={"l": 10, "r": 10, "t": 10, "b": 40}, showlegend=False)
+    figure.update_layout(height=170, margin={"l": 10, "r": 10, "t": 10, "b": 40}, showlegend=False)
     figure.update_xaxes(range=[-0.03, 1.03], title="Dice")
     st.plotly_chart(figure, config={"displayModeBar": False}, alt="Dice of every case as points with a box")
 

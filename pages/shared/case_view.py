@@ -11,7 +11,6 @@ import streamlit as st
 
 from pages.shared.messages import escape, show_errors
 from pages.shared.pickers import pick_slice
-from pages.shared.progress import count_words
 from pages.shared.render import fullest_plane, label_map, label_plane, overlay, plane_display, to_png
 from pages.shared.viewer import label_legend, show_plane, window_controls
 
@@ -147,5 +146,3 @@ def facts(case: Case) -> None:
         )
         for warning in info.warnings:
             st.caption(escape(warning))
-        if info.warnings:
-            st.caption(count_words(len(info.warnings), "remark", "remarks"))

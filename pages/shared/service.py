@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from core.settings import load_settings
 from pages.shared.state import queue, workspace
 
-VERSION = "0.1.0"
 DEMO_MARKER = "demo-offered"
 
 
@@ -29,6 +30,12 @@ def start_runner() -> None:
     ensure_runner(load_settings().home_path)
 
 
+def _version() -> str:
+    with contextlib.suppress(PackageNotFoundError):
+        return version("sightline")
+    return "unknown"
+
+
 def health_report() -> dict[str, Any]:
     """Return what ``GET /api/health`` says."""
     from core.jobs.runner import runner_alive
@@ -40,4 +47,4 @@ def health_report() -> dict[str, Any]:
     except Exception:  # noqa: BLE001 - whatever is wrong with the database, the answer is "not ok"
         database = False
     status = "ok" if database else "failing"
-    return {"status": status, "version": VERSION, "database": database, "jobs": alive}
+    return {"status": status, "version": _version(), "database": database, "jobs": alive}

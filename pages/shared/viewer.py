@@ -34,10 +34,15 @@ FROM_FILE = "default"
 MAX_HEIGHT = 680  # screen pixels
 
 
+def has_window(info: ImageInfo) -> bool:
+    """Return False for colour pictures, which are shown as they are."""
+    return info.channels < 3 or info.dtype not in ("uint8", "uint16")
+
+
 def window_controls(workspace: Workspace, case: Case, key: str) -> Window:
     """Show level and width sliders (and presets for CT); returns the chosen window. Colour needs none."""
     begin = start_window(workspace, case)
-    if case.info.channels >= 3 and case.info.dtype in ("uint8", "uint16"):
+    if not has_window(case.info):
         return begin
     presets = {FROM_FILE: begin, **(CT_PRESETS if case.info.modality == "CT" else {})}
     lowest, highest = value_range(workspace, case)
@@ -78,12 +83,18 @@ def scale_bar(info: ImageInfo, columns_on_screen: int) -> tuple[float, int] | No
     return float(length), max(1, round(length / width_mm * columns_on_screen))
 
 
-def draw_marks(picture: Array, info: ImageInfo) -> Array:
-    """Write side letters and a scale bar (or "spacing unknown") on a picture made for the screen."""
+def draw_marks(picture: Array, info: ImageInfo, lines: int = 42) -> Array:
+    """Write side letters and a scale bar (or "spacing unknown") on a picture made for the screen.
+
+    Args:
+        picture: (y, x, 3) uint8.
+        info: geometry of the image.
+        lines: how many lines of text the longer side would hold; fewer means larger letters.
+    """
     image = PilImage.fromarray(np.ascontiguousarray(picture))
     draw = ImageDraw.Draw(image)
     rows, columns = picture.shape[:2]
-    size = max(13, round(max(rows, columns) / 42))
+    size = max(13, round(max(rows, columns) / lines))
     font = ImageFont.load_default(size)
     look = {
         "font": font,
@@ -99,24 +110,30 @@ def draw_marks(picture: Array, info: ImageInfo) -> Array:
             ((columns // 2, gap), "mt"), ((columns // 2, rows - gap), "mb"),
         )  # fmt: skip
         for letter, (place, anchor) in zip(sides, places, strict=True):
-            draw.text(place, letter, anchor=anchor, **look)  # type: ignore[arg-type]
+            draw.text(place, letter, anchor=anchor, **look)
     bar = scale_bar(info, columns)
     x, y = size, rows - size
     if bar is None:
-        draw.text((x, y), "spacing unknown", anchor="ls", **look)  # type: ignore[arg-type]
+        draw.text((x, y), "spacing unknown", anchor="ls", **look)
         return np.asarray(image)
     length, pixels = bar
     draw.line((x, y, x + pixels, y), fill=(0, 0, 0), width=max(4, size // 3))
     draw.line((x, y, x + pixels, y), fill=(255, 255, 255), width=max(2, size // 6))
-    draw.text((x, y - size // 2), f"{length:g} mm", anchor="ls", **look)  # type: ignore[arg-type]
+    draw.text((x, y - size // 2), f"{length:g} mm", anchor="ls", **look)
     return np.asarray(image)
 
 
-def show_plane(picture: Array, info: ImageInfo, alt: str, marks: bool = True) -> None:
-    """Show a picture on the image's grid with square millimetres, as PNG, no higher than a screen."""
+def show_plane(picture: Array, info: ImageInfo, alt: str, small: bool = False) -> None:
+    """Show a picture on the image's grid with square millimetres, as PNG, no higher than a screen.
+
+    Args:
+        picture: (y, x, 3) uint8 on the image's grid.
+        info: geometry of the image.
+        alt: what a screen reader says.
+        small: True in a narrow column; letters are drawn larger, because the picture is shrunk.
+    """
     fitted = fit_to_pixels(picture, info.in_plane_spacing_mm)
-    if marks:
-        fitted = draw_marks(fitted, info)
+    fitted = draw_marks(fitted, info, 24 if small else 42)
     rows, columns = fitted.shape[:2]
     st.image(to_png(fitted), output_format="PNG", width=max(1, round(MAX_HEIGHT * columns / rows)), alt=alt)
 
@@ -135,7 +152,7 @@ def label_legend(labels: tuple[Label, ...]) -> None:
 
 def agreement_legend(counts: Agreement, first: str, other: str) -> None:
     """Explain the colours of the agreement map, with the pixels of this plane."""
-    parts = (
+    parts: tuple[tuple[tuple[int, int, int], str], ...] = (
         (AGREED, f"both ({counts.both:,} px)"),
         (ONLY_FIRST, f"only {first}: false positive ({counts.only_first:,} px)"),
         (ONLY_REFERENCE, f"only {other}: false negative ({counts.only_reference:,} px)"),

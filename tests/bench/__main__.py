@@ -33,7 +33,9 @@ def measure(names: list[str]) -> Iterator[dict[str, Any]]:
 def show(row: dict[str, Any]) -> str:
     """Lay one row out as a line of the table."""
     cells = [f"{row[key]:.4g}" if isinstance(row[key], float) else str(row[key]) for key in COLUMNS]
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, (44, 9, 9, 30, 7, 6, 16, 4), strict=True))
+    return "  ".join(
+        cell.ljust(width) for cell, width in zip(cells, (44, 9, 9, 30, 7, 6, 16, 4), strict=True)
+    )
 
 
 def main() -> None:

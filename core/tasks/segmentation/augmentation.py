@@ -201,7 +201,8 @@ def _change_colors(plan: AugmentationPlan, image: FloatArray, random: np.random.
     if greying < plan.color_jitter:
         return np.repeat(grey, 3, axis=2)
     if changing < INTENSITY_SHARE:
-        return (grey + (image - grey) * np.float32(saturation)) * gain.astype(np.float32)
+        mixed = (grey + (image - grey) * np.float32(saturation)) * gain
+        return mixed.astype(np.float32)
     return image
 
 
@@ -219,7 +220,8 @@ def _change_intensity(plan: AugmentationPlan, image: FloatArray, random: np.rand
         image = image * np.float32(gain) + np.float32(mean * (1 - gain) + offset)
     if plan.blur and smooth < RARE_SHARE:
         sigma = max(0.1, abs(width) * plan.blur)
-        image = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), sigma).reshape(image.shape)
+        blurred = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), sigma)
+        image = np.asarray(blurred, dtype=np.float32).reshape(image.shape)
     if plan.noise and disturb < RARE_SHARE:
         sigma = abs(strength) * plan.noise * float(image.std())
         image = image + random.standard_normal(image.shape, dtype=np.float32) * np.float32(sigma)

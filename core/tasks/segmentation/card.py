@@ -30,7 +30,7 @@ def metrics_of(scores: ValidationScores, snapshot: Snapshot) -> dict[str, float]
 def make_card(run: Run, scores: ValidationScores) -> dict[str, Any]:
     """Describe the model of a finished training as plain JSON values."""
     snapshot, plan = run.request.snapshot, run.plan
-    named = plan.spec.architecture
+    named: str = plan.spec.architecture
     if plan.spec.architecture != "classic_unet":
         named += f" {plan.spec.encoder}"
     return {

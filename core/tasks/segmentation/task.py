@@ -25,7 +25,7 @@ class SegmentationTask:
     title = "Segmentation"
     settings_type: type[BaseModel] = SegmentationSettings
     presets: dict[str, dict[str, Any]] = PRESETS
-    metrics = (
+    metrics: tuple[MetricInfo, ...] = (
         MetricInfo("dice", "Dice"),
         MetricInfo("iou", "IoU"),
         MetricInfo("sensitivity", "Sensitivity"),
@@ -36,7 +36,7 @@ class SegmentationTask:
     headline_metric = "dice"
     needs_labels = True
 
-    def settings_from_text(self, preset: str | None, pairs: Iterable[str]) -> SegmentationSettings:
+    def settings_from_text(self, preset: str, pairs: Iterable[str]) -> SegmentationSettings:
         """Lay ``key=value`` texts over a preset; raise TrainingError with one sentence for a wrong one."""
         return settings_from_text(preset, pairs)
 
@@ -84,6 +84,12 @@ class SegmentationTask:
         from core.evaluation.mask_scores import score_masks
 
         return score_masks(prediction.array, reference.array, info, labels)
+
+    def score_units(self, info: ImageInfo) -> dict[str, str]:
+        """Return the unit of each score that has one."""
+        from core.evaluation.mask_scores import score_units
+
+        return score_units(info)
 
 
 def _own(settings: BaseModel) -> SegmentationSettings:

@@ -34,7 +34,9 @@ def discs(tmp_path: Path) -> Path:
     for number in range(10):
         write_pair(folder, f"disc{number}", number)
         split = "val" if number >= 8 else "train"
-        rows.append({"file": f"images/disc{number}.png", "patient_id": f"P{number // 2}", "split": split, "age": "60"})
+        rows.append(
+            {"file": f"images/disc{number}.png", "patient_id": f"P{number // 2}", "split": split, "age": "60"}
+        )
     with open(folder / "table.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -43,9 +45,9 @@ def discs(tmp_path: Path) -> Path:
 
 
 def test_the_whole_session(sightline: Run, discs: Path, tmp_path: Path) -> None:
-    assert sightline("project", "create", "Discs", "--task", "segmentation", "--labels", "disc", "--json").json[
-        "project"
-    ]
+    assert sightline(
+        "project", "create", "Discs", "--task", "segmentation", "--labels", "disc", "--json"
+    ).json["project"]
     imported = sightline(
         "import", "Discs", discs / "images", "--labels", discs / "masks", "--table", discs / "table.csv",
         "--columns", "patient=patient_id", "--json",
@@ -55,7 +57,7 @@ def test_the_whole_session(sightline: Run, discs: Path, tmp_path: Path) -> None:
 
     trained = sightline(
         "train", "Discs", "--preset", "fast", "--epochs", "6", "--set", "architecture=classic_unet",
-        "--set", "base_features=8", "--set", "levels=3", "--set", "input_size=64", "--name", "small", "--json",
+        "--set", "base_features=8", "--set", "input_size=64", "--name", "small", "--json",
     )  # fmt: skip
     assert trained.code == 0, trained.err
     assert trained.json["model"] == "small"
@@ -63,7 +65,9 @@ def test_the_whole_session(sightline: Run, discs: Path, tmp_path: Path) -> None:
     assert trained.json["seconds"] > 0
 
     out = tmp_path / "out"
-    files = sightline("predict", "small", discs / "images" / "disc9.png", "--out", out, "--format", "png", "--json")
+    files = sightline(
+        "predict", "small", discs / "images" / "disc9.png", "--out", out, "--format", "png", "--json"
+    )
     assert files.code == 0, files.err
     assert np.asarray(Image.open(out / "disc9.png")).shape == (SIZE, SIZE)
 
@@ -77,11 +81,13 @@ def test_the_whole_session(sightline: Run, discs: Path, tmp_path: Path) -> None:
     assert scored.json["metrics"]["dice"]["ci95"] is None  # one patient gives no interval
     assert len(scored.json["per_case"]) == 2
 
-    exported = sightline("export", "Discs", "--format", "nifti", "--out", out / "n", "--reader", "small", "--json")
+    exported = sightline(
+        "export", "Discs", "--format", "nifti", "--out", out / "n", "--reader", "small", "--json"
+    )
     assert exported.code == 0, exported.err
     assert nibabel.load(out / "n" / "disc9.nii.gz").shape[:2] == (SIZE, SIZE)
     assert sightline("export", "Discs", "--format", "csv", "--out", out / "c").code == 0
-    assert (out / "c" / "readings.csv").read_text().count("\n") >= 10
+    assert (out / "c" / "measurements.csv").read_text().count("\n") >= 10
 
     package = tmp_path / "small.zip"
     assert sightline("models", "export", "small", "--out", package).code == 0
@@ -126,7 +132,9 @@ def test_bad_files_are_named_and_the_rest_arrives(sightline: Run, discs: Path) -
         (("fly",), 2, "fly"),
     ],
 )
-def test_one_sentence_and_the_right_exit_code(sightline: Run, words: tuple[str, ...], code: int, says: str) -> None:
+def test_one_sentence_and_the_right_exit_code(
+    sightline: Run, words: tuple[str, ...], code: int, says: str
+) -> None:
     sightline("project", "create", "Empty", "--labels", "a")
     done = sightline(*words)
     assert done.code == code, done.err

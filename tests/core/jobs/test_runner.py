@@ -73,7 +73,9 @@ def test_a_job_is_done_and_its_folder_goes(queue: JobQueue) -> None:
     wait_until(lambda: not queue.list(active_only=True))
     done = queue.get(counting.id)
     assert (done.state, done.result, done.progress, done.error) == ("done", {"count": 3}, 1.0, None)
-    assert done.started_at is not None and done.finished_at is not None and done.started_at <= done.finished_at
+    assert (
+        done.started_at is not None and done.finished_at is not None and done.started_at <= done.finished_at
+    )
     log = queue.log_path(counting.id).read_text()
     assert "attempt 1 begins" in log and "counted" in log
     assert not queue.work_dir(counting.id).exists()
