@@ -22,7 +22,7 @@ from core.imaging.tiff import is_tiff, oriented, read_tiff
 from core.settings import Settings, load_settings
 from core.types import Array, Image, ImageInfo, Layout
 
-RASTER_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "PPM", "GIF", "WEBP", "JPEG2000")
+RASTER_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "GIF", "WEBP", "JPEG2000")
 RASTER_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".gif", ".webp", ".jp2",
 )  # fmt: skip

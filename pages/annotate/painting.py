@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def _rasterise(mark: Mark, points: Array, shape: tuple[int, int], scale: tuple[f
     turns = np.linspace(0, 2 * np.pi, 2 * ROUND, endpoint=False)
     brush = np.stack([np.cos(turns), np.sin(turns)], axis=1) * (mark.width / 2) / scale
     ends = points if len(points) > 1 else np.repeat(points, 2, axis=0)
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
+    for start, end in pairwise(ends):
         result |= rasterise_polygons([_hull(np.concatenate([brush + start, brush + end]))], shape)
     return result
 

@@ -11,7 +11,13 @@ from pydantic.fields import FieldInfo
 
 from core.errors import TrainingError
 from core.tasks.segmentation.presets import PRESETS
-from core.tasks.segmentation.spec import ARCHITECTURES, Architecture, check_encoder, unknown_name_message
+from core.tasks.segmentation.spec import (
+    ARCHITECTURES,
+    ENCODERS,
+    Architecture,
+    check_encoder,
+    unknown_name_message,
+)
 
 Group = Literal["Model", "Data", "Augmentation", "Optimisation", "Regularisation", "Running"]
 GROUPS: tuple[Group, ...] = get_args(Group)
@@ -20,9 +26,12 @@ AugmentationLevel = Literal["none", "light", "medium", "strong"]
 BUDGET_KEYS = ("minutes", "epochs")
 
 
-def _knob(default: Any, group: Group, description: str, **limits: Any) -> Any:
-    """Declare one setting; ``limits`` are pydantic's ge, le, gt, lt."""
-    return Field(default=default, description=description, json_schema_extra={"group": group}, **limits)
+def _knob(
+    default: Any, group: Group, description: str, suggestions: tuple[str, ...] = (), **limits: Any
+) -> Any:
+    """Declare one setting; ``suggestions`` are names a page offers, ``limits`` are pydantic's ge, le, gt, lt."""
+    extra: dict[str, Any] = {"group": group, "suggestions": list(suggestions)}
+    return Field(default=default, description=description, json_schema_extra=extra, **limits)
 
 
 class SegmentationSettings(BaseModel):
@@ -31,7 +40,9 @@ class SegmentationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: Architecture = _knob("Unet", "Model", "Family of the network.")
-    encoder: str = _knob("resnet18", "Model", "Backbone inside the network; classic_unet has none.")
+    encoder: str = _knob(
+        "resnet18", "Model", "Backbone inside the network; classic_unet has none.", suggestions=ENCODERS
+    )
     weights: Literal["scratch", "hub", "file", "model"] = _knob(
         "scratch", "Model", "Where training starts: nothing, a download, a weights file, or an earlier model."
     )

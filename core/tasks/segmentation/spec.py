@@ -54,6 +54,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 ENCODER_STRIDE = 32
+PAN_SMALLEST = 128  # its attention halves the encoder's 1/16 grid three times
 
 
 def check_encoder(name: str) -> str:
@@ -180,7 +181,7 @@ def check_input_size(spec: NetworkSpec, preprocessing: Preprocessing) -> None:
 
     Raises:
         ValueError: with the nearest size that would do, when height or width is not divisible by the stride,
-            or when the channels differ.
+            or when the channels differ or PAN's input is too small.
     """
     if spec.in_channels != preprocessing.channels:
         raise ValueError(
@@ -192,6 +193,10 @@ def check_input_size(spec: NetworkSpec, preprocessing: Preprocessing) -> None:
         raise ValueError(
             f"Input height and width must be divisible by {spec.stride} for {spec.architecture}, "
             f"got {size[0]} x {size[1]}; {near} would do."
+        )
+    if spec.architecture == "PAN" and min(size) < PAN_SMALLEST:
+        raise ValueError(
+            f"PAN needs an input of at least {PAN_SMALLEST} x {PAN_SMALLEST}, got {size[0]} x {size[1]}."
         )
 
 

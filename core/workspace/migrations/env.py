@@ -10,7 +10,13 @@ config = context.config
 connection = config.attributes.get("connection")
 
 if connection is not None:
-    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+    # SQLite takes back table changes, too, as our connections leave BEGIN and COMMIT to SQLAlchemy.
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=True,
+        transactional_ddl=True,
+    )
 else:
     context.configure(
         dialect_name=config.attributes["dialect_name"], target_metadata=Base.metadata, literal_binds=True

@@ -93,6 +93,26 @@ def test_a_home_opens_again_and_refuses_a_newer_one(home: Path) -> None:
         Workspace.open(home)
 
 
+def test_a_migration_that_breaks_off_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alembic import op
+
+    create_table = op.create_table
+
+    def break_off(name: str, *columns: object, **options: object) -> None:
+        if name == "runs":
+            raise KeyboardInterrupt
+        create_table(name, *columns, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(op, "create_table", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            Workspace.open(home)
+    with sqlite3.connect(home / "sightline.db") as plain:
+        assert plain.execute("SELECT name FROM sqlite_master").fetchall() == []
+    with Workspace.open(home) as workspace:
+        assert workspace.list_projects() == []
+
+
 def test_damaged_and_impossible_homes_are_told(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

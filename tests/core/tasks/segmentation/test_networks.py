@@ -26,7 +26,7 @@ def test_every_architecture_maps_channels_to_classes(architecture: str, channels
     spec = NetworkSpec(architecture=architecture, in_channels=channels, classes=classes, base_features=4)
     network = build_network(spec).eval()
     with torch.inference_mode():
-        assert network(torch.zeros(2, channels, 64, 96)).shape == (2, classes, 64, 96)
+        assert network(torch.zeros(2, channels, 128, 160)).shape == (2, classes, 128, 160)
 
 
 @pytest.mark.slow
@@ -89,11 +89,11 @@ def test_sizes_that_do_not_divide_are_refused_with_the_fix() -> None:
 
 
 def test_unknown_names_bring_near_ones() -> None:
-    with pytest.raises(ValidationError, match="'resnet19'; near names are .*resnet18"):
+    with pytest.raises(ValidationError, match=r"'resnet19'; near names are .*resnet18"):
         NetworkSpec(encoder="resnet19")
-    with pytest.raises(ValidationError, match="'UNet'; near names are .*Unet"):
+    with pytest.raises(ValidationError, match=r"'UNet'; near names are .*Unet"):
         NetworkSpec(architecture="UNet")
-    with pytest.raises(ValueError, match="'tu-resnet19d'; near names are .*tu-resnet18d"):
+    with pytest.raises(ValueError, match=r"'tu-resnet19d'; near names are .*tu-resnet18d"):
         build_network(NetworkSpec(encoder="tu-resnet19d"))
     for wrong in ({"in_channels": 5}, {"classes": 1}, {"dropout": 1.0}, {"levels": 1}, {"colour": 1}):
         with pytest.raises(ValidationError):

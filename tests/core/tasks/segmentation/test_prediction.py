@@ -94,7 +94,9 @@ def test_a_real_network_by_windows_equals_the_whole_image_in_the_middle() -> Non
     )
     whole = look(rows[None])[0]
     assert np.allclose(blended.sum(0), 1, atol=1e-5)
-    assert np.abs(blended - whole)[:, 3:-3, 3:-3].max() < 0.02
+    apart = np.abs(blended - whole)[:, 3:-3, 3:-3]
+    assert apart.mean() < 0.001
+    assert apart.max() < 0.1
 
 
 @pytest.mark.slow
