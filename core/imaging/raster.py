@@ -130,7 +130,10 @@ def _to_array(picture: PILImage.Image) -> Array:
     mode = picture.mode
     if mode == "1":
         return np.asarray(picture.convert("L"))
-    if mode in ("L", "I", "F", "RGB"):
+    if mode == "I":  # Pillow's 32-bit container; PGM and older PNG hold 16 bits in it
+        values = np.asarray(picture)
+        return values.astype(np.uint16) if values.min() >= 0 and values.max() <= 65535 else values
+    if mode in ("L", "F", "RGB"):
         return np.asarray(picture)
     if mode.startswith("I;16"):
         return np.asarray(picture).astype(np.uint16)
