@@ -97,8 +97,7 @@ def _add_case(
     row = table.row_of(source)
     split = payload.split or row.split
     patient = patient_key(row.patient, context.workspace.salt) if row.patient else found.patient_key
-    renamed = file_stem(source) if source != found.source else found.name
-    new = NewCase(renamed, found.image, source, patient, _as_split(split), row.metadata)
+    new = NewCase(_name_of(found, payload.display_names), found.image, source, patient, _as_split(split), row.metadata)
     try:
         case = context.workspace.add_case(project.id, new)
     except SightlineError as error:
@@ -110,6 +109,12 @@ def _add_case(
     outcome.warnings.extend(f"{source}: {warning}" for warning in found.image.info.warnings)
     if case.duplicate_of is not None:
         outcome.warnings.append(f"{source}: the same pixels are already in the project under another name.")
+
+
+def _name_of(found: Found, display_names: dict[str, str]) -> str:
+    """Name a case: an uploaded file by its own name; what came out of an archive as it is called there."""
+    uploaded = display_names.get(found.source, "")
+    return file_stem(uploaded) if uploaded and not uploaded.lower().endswith(".zip") else found.name
 
 
 def _as_split(split: str | None) -> Split | None:
