@@ -97,7 +97,9 @@ def _add_case(
     row = table.row_of(source)
     split = payload.split or row.split
     patient = patient_key(row.patient, context.workspace.salt) if row.patient else found.patient_key
-    new = NewCase(_name_of(found, payload.display_names), found.image, source, patient, _as_split(split), row.metadata)
+    new = NewCase(
+        _name_of(found, payload.display_names), found.image, source, patient, _as_split(split), row.metadata
+    )
     try:
         case = context.workspace.add_case(project.id, new)
     except SightlineError as error:
