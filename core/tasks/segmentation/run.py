@@ -32,6 +32,7 @@ CHECKPOINT_SHARE = 0.03  # ... at most this share of the time for writing them
 VALIDATION_SHARE = 0.05  # share of the time that validation may take when settings leave it open
 VALIDATIONS_BY_EPOCH = 25  # validations in a training whose budget is epochs
 FORWARD_SHARE = 0.4  # of a training step, until the first validation was timed
+GUESS_CAP = 0.1  # of the minutes; small inputs cost more a pixel, which makes the guess too high
 CLOSING_SECONDS = 1.0  # for writing the model
 
 
@@ -119,7 +120,8 @@ class Run:
         """Return the seconds a validation takes: the last one's, or a guess from the steps so far."""
         if self.progress.validation_seconds > 0:
             return self.progress.validation_seconds
-        return self.pace.sample_seconds * FORWARD_SHARE * len(self.validation.cache)
+        guess = self.pace.sample_seconds * FORWARD_SHARE * len(self.validation.cache)
+        return min(guess, GUESS_CAP * self.settings.minutes * 60) if self.settings.minutes else guess
 
     def is_validation_due(self) -> bool:
         """Tell whether to validate at the end of this epoch."""

@@ -15,7 +15,7 @@ from core.tasks.segmentation.preprocessing import FloatArray
 
 # Width of the Gaussian as a share of the window; nnU-Net's and MONAI's value.
 SIGMA_SHARE = 0.125
-# Least weight relative to the centre, so that corners seen once are divided by a sound number.
+# Least weight along an axis relative to the centre, so that what is seen once is divided by a sound number.
 LEAST_WEIGHT = 1e-3
 
 ReadRows = Callable[[int, int], FloatArray]  # first row, last row + 1 -> (rows, width, channels)
@@ -56,9 +56,10 @@ def gaussian_weights(size: tuple[int, int]) -> FloatArray:
     axes = []
     for length in size:
         offset = (np.arange(length) - (length - 1) / 2) / (length * SIGMA_SHARE)
-        axes.append(np.exp(-0.5 * offset**2))
-    weights = np.outer(axes[0], axes[1])
-    return np.maximum(weights / weights.max(), LEAST_WEIGHT).astype(np.float32)
+        weights = np.exp(-0.5 * offset**2)
+        # Per axis, not on the product: along an edge of the plane a window's own border must stay the weaker.
+        axes.append(np.maximum(weights / weights.max(), LEAST_WEIGHT))
+    return np.outer(axes[0], axes[1]).astype(np.float32)
 
 
 def blend_windows(

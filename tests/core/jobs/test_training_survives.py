@@ -1,0 +1,87 @@
+"""A real training whose worker and runner are killed in the middle: seen, resumed, the same end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.jobs.payloads import TrainPayload
+from core.jobs.queue import Job, JobQueue
+from core.jobs.runner import ensure_runner, runner_pid
+from core.jobs.submit import submit
+from core.learning.package import load_weights
+from core.readings.reading import Mask
+from core.tasks.segmentation.settings import make_settings
+from core.types import Image, ImageInfo, make_labels
+from core.workspace.records import NewCase
+from tests.core.jobs.test_runner import queue, wait_until  # noqa: F401  (a fixture)
+from tests.core.tasks.segmentation.samples import SMALL, disc
+
+EPOCHS = 24
+
+
+def train_job(queue: JobQueue, name: str) -> Job:  # noqa: F811
+    settings = make_settings({**SMALL, "epochs": EPOCHS, "base_features": 16})
+    project = queue.workspace.get_project("Discs")
+    payload = TrainPayload(project=project.id, settings=settings.model_dump(mode="json"), name=name)
+    return submit(queue, payload, f"Train {name}")
+
+
+def epochs_of(queue: JobQueue, job: Job) -> dict[int, float]:  # noqa: F811
+    events = [event.data for event in queue.events(job.id)]
+    return {event["epoch"]: event["train_loss"] for event in events if event["kind"] == "epoch"}
+
+
+@pytest.fixture
+def project(queue: JobQueue) -> None:  # noqa: F811
+    """Twelve discs with masks, dealt into train and val."""
+    workspace = queue.workspace
+    made = workspace.create_project("Discs", "segmentation", make_labels(["disc"]))
+    for number in range(12):
+        picture, truth = disc(number, 1)
+        info = ImageInfo("yx", picture.shape, "uint8")
+        split = "train" if number < 9 else "val"
+        case = workspace.add_case(
+            made.id, NewCase(f"disc{number}", Image(picture, info), "test", None, split)
+        )
+        workspace.save_reading(case.id, "annotator", Mask(truth))
+
+
+def test_kill_9_of_worker_and_runner_costs_nothing(
+    queue: JobQueue,
+    project: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    home = queue.workspace.home
+    ensure_runner(home)
+    whole = train_job(queue, "whole")
+    wait_until(lambda: queue.get(whole.id).state == "done", 120)
+
+    killed = train_job(queue, "killed")
+    wait_until(lambda: len(epochs_of(queue, killed)) >= 3, 60)
+    runner, worker = runner_pid(home), queue.get(killed.id).pid
+    assert runner is not None
+    assert worker is not None
+    os.kill(runner, signal.SIGKILL)
+    os.killpg(worker, signal.SIGKILL)
+    ensure_runner(home)  # what the server does every three seconds
+    wait_until(lambda: queue.get(killed.id).state == "interrupted", 20)
+    told = len(epochs_of(queue, killed))
+    assert told < EPOCHS
+
+    queue.resume(killed.id)
+    wait_until(lambda: queue.get(killed.id).state == "done", 120)
+    assert queue.get(killed.id).attempt == 2
+    expected, found = epochs_of(queue, whole), epochs_of(queue, killed)
+    assert found[EPOCHS] == pytest.approx(expected[EPOCHS], abs=1e-5)
+    weights, resumed = (
+        load_weights(queue.workspace.model_dir(queue.workspace.get_model(name)))
+        for name in ("whole", "killed")
+    )
+    assert all(torch.allclose(weights[key].float(), resumed[key].float(), atol=1e-5) for key in weights)
