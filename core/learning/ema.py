@@ -30,11 +30,13 @@ class WeightAverage:
         """Move the average towards the network's present weights."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, value in network.state_dict().items():
-            if value.dtype.is_floating_point:
-                self.average[name].lerp_(value.detach(), 1 - decay)
-            else:
-                self.average[name].copy_(value)
+        present = network.state_dict()
+        moving = [name for name, value in present.items() if value.dtype.is_floating_point]
+        torch._foreach_lerp_(
+            [self.average[name] for name in moving], [present[name] for name in moving], 1 - decay
+        )
+        for name in present.keys() - set(moving):
+            self.average[name].copy_(present[name])
 
     @contextmanager
     def applied_to(self, network: nn.Module) -> Iterator[None]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from core.learning.snapshot import Snapshot
+from core.tasks.segmentation.planning import Plan
 from core.tasks.segmentation.run import Run
 from core.tasks.segmentation.validation import ValidationScores
 
@@ -41,12 +42,22 @@ def make_card(run: Run, scores: ValidationScores) -> dict[str, Any]:
         ],
         "spec": plan.spec.model_dump(mode="json"),
         "preprocessing": plan.preprocessing.model_dump(mode="json"),
-        "inference": {"rule": "likeliest class", "flips": True, "overlap": 0.5},
+        "inference": {
+            "rule": "likeliest class",
+            "mirror_axes": _mirror_axes(plan),
+            "overlap": 0.5,
+        },
         "training": _describe_training(run),
         "metrics": _with_intervals(scores, snapshot),
         "limits": _limits(run, snapshot),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _mirror_axes(plan: Plan) -> list[str]:
+    """Return the axes a network may be shown mirrored: those it was trained on mirrored, and no others."""
+    augmentation = plan.augmentation
+    return [name for name, mirrored in (("x", augmentation.flip_x), ("y", augmentation.flip_y)) if mirrored]
 
 
 def _describe_training(run: Run) -> dict[str, Any]:

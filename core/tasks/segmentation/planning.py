@@ -45,8 +45,8 @@ class Fingerprint:
     Attributes:
         items: number of training cases.
         patients: number of training patients.
-        height: median plane height in pixels.
-        width: median plane width in pixels.
+        height: of a typical plane in pixels: the one with the median area and the median aspect.
+        width: of the same.
         channels: most channels of any image.
         modalities: their DICOM codes, sorted.
         low: 0.5 percentile of the values.
@@ -209,11 +209,13 @@ def measure(snapshot: Snapshot) -> Fingerprint:
     contrasts = np.concatenate([one.contrasts for one in gathered])
     low, high = (float(value) for value in np.percentile(pixels, (0.5, 99.5)))
     areas = sum(one.area for one in gathered)
+    sizes = np.array([item.info.spatial_shape[-2:] for item in train], dtype=float)
+    area, aspect = float(np.median(sizes.prod(axis=1))), float(np.median(sizes[:, 0] / sizes[:, 1]))
     return Fingerprint(
         items=len(train),
         patients=len({item.patient_key for item in train}),
-        height=int(np.median([item.info.spatial_shape[-2] for item in train])),
-        width=int(np.median([item.info.spatial_shape[-1] for item in train])),
+        height=round(math.sqrt(area * aspect)),
+        width=round(math.sqrt(area / aspect)),
         channels=max(item.info.channels for item in train),
         modalities=tuple(sorted({item.info.modality for item in train})),
         low=low,

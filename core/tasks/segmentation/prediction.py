@@ -34,7 +34,7 @@ from core.types import Array, Image
 
 # Pixels given to the network at once: enough to keep the device busy, little enough for any memory.
 _BATCH_PIXELS = {"cpu": 2**19, "cuda": 2**22}
-_FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))  # identity, horizontal, vertical, both
+_DIMENSIONS = {"x": 3, "y": 2}  # of (N, C, H, W)
 # Largest part of a plane for which float probabilities exist at once.
 _BAND_PIXELS = 2**24
 
@@ -52,6 +52,7 @@ def load_predictor(package_dir: Path, device: str = "cpu") -> SegmentationPredic
         preprocessing = Preprocessing.model_validate(card["preprocessing"])
         check_input_size(spec, preprocessing)
         values = [int(label["value"]) for label in card["labels"]]
+        mirror_axes = [str(axis) for axis in card["inference"]["mirror_axes"]]
         network = build_network(spec)
         network.load_state_dict(state)
         if len(values) + 1 != spec.classes:
@@ -62,7 +63,7 @@ def load_predictor(package_dir: Path, device: str = "cpu") -> SegmentationPredic
             "export or train the model again."
         ) from error
     network.to(device=device, memory_format=memory_format_of(device))  # type: ignore[call-overload]
-    return SegmentationPredictor(network, preprocessing, values, device)
+    return SegmentationPredictor(network, preprocessing, values, device, mirror_axes)
 
 
 class SegmentationPredictor:
@@ -74,6 +75,7 @@ class SegmentationPredictor:
         preprocessing: Preprocessing,
         label_values: Sequence[int],
         device: str = "cpu",
+        mirror_axes: Sequence[str] = ("x", "y"),
     ) -> None:
         """Keep the network, moved to the device.
 
@@ -82,7 +84,12 @@ class SegmentationPredictor:
             preprocessing: how images become its input.
             label_values: label map value of each class after the background, in the order of the outputs.
             device: "cpu" or "cuda:N".
+            mirror_axes: "x" and "y" as far as the network was trained on mirrored images; flip averaging over
+                an axis it never saw mirrored would spoil the result.
         """
+        self._turns: list[tuple[int, ...]] = [()]
+        for axis in mirror_axes:
+            self._turns += [(*turn, _DIMENSIONS[axis]) for turn in self._turns]
         self.network = network.to(device)
         self.preprocessing = preprocessing
         self.device = device
@@ -116,12 +123,12 @@ class SegmentationPredictor:
     def probabilities(self, inputs: FloatArray, flips: bool) -> FloatArray:
         """Return softmax probabilities (N, classes, H, W) for inputs (N, H, W, channels) of the input size.
 
-        With ``flips`` the mean over the input and its three mirror images.
+        With ``flips`` the mean over the input and its mirror images (along the axes trained on).
         """
         with torch.inference_mode():
             # Channels last at rest is torch's channels_last layout: no copy is made.
             images = torch.from_numpy(inputs).permute(0, 3, 1, 2).to(self.device, non_blocking=True)
-            turns = _FLIPS if flips else _FLIPS[:1]
+            turns = self._turns if flips else self._turns[:1]
             total: torch.Tensor | None = None
             for axes in turns:
                 with autocast_for(self.device):

@@ -138,10 +138,10 @@ def build_optimiser(network: nn.Module, settings: SegmentationSettings) -> torch
     ]
     rate, momentum = settings.learning_rate, settings.momentum
     if settings.optimiser == "sgd":
-        return torch.optim.SGD(groups, rate, momentum=momentum, nesterov=momentum > 0)
+        return torch.optim.SGD(groups, rate, momentum=momentum, nesterov=momentum > 0, fused=True)
     if settings.optimiser == "adam":
-        return torch.optim.Adam(groups, rate)
-    return torch.optim.AdamW(groups, rate)
+        return torch.optim.Adam(groups, rate, fused=True)
+    return torch.optim.AdamW(groups, rate, fused=True)
 
 
 def precision_for(settings: SegmentationSettings, device: str) -> AbstractContextManager[Any]:

@@ -55,7 +55,7 @@ def test_kill_9_of_worker_and_runner_costs_nothing(
     queue: JobQueue,
     project: None,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     home = queue.workspace.home

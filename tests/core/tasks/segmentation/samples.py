@@ -10,7 +10,7 @@ from core.learning.snapshot import Snapshot, SnapshotItem
 from core.tasks.segmentation.settings import make_settings
 from core.tasks.task import TrainingRequest
 from core.types import make_labels
-from tests.bench.plain_files import make_item
+from tests.bench._plain_files import make_item
 
 SIZE = 32
 SMALL = {

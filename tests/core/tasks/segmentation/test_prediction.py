@@ -306,6 +306,7 @@ def package(tmp_path: Path) -> Path:
         "labels": [{"value": 1, "name": "nucleus", "color": "#ffffff"}],
         "spec": SPEC.model_dump(mode="json"),
         "preprocessing": Preprocessing(input_height=32, input_width=48).model_dump(mode="json"),
+        "inference": {"mirror_axes": ["x", "y"]},
     }
     write_package(tmp_path / "small", build_network(SPEC).state_dict(), card)
     return tmp_path / "small"
@@ -349,3 +350,23 @@ def test_other_tasks_are_refused(package: Path) -> None:
     (package / CARD_NAME).write_text(json.dumps({**card, "task": "detection"}))
     with pytest.raises(WeightsError, match="for detection, not for segmentation"):
         load_predictor(package)
+
+
+def test_a_network_is_only_shown_mirrored_what_it_was_trained_on_mirrored() -> None:
+    """A network that knows left from right must not be averaged over a mirrored look."""
+    slope = nn.Conv2d(1, 2, 1)
+
+    class LeftIsOne(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            place = torch.linspace(8, -8, images.shape[3]).expand(images.shape[0], *images.shape[2:])
+            return torch.stack([-place, place], dim=1) + 0 * slope(images)
+
+    preprocessing = Preprocessing(input_height=32, input_width=32)
+    image = _image((32, 32))
+    seen = {}
+    for axes in ((), ("y",), ("x", "y")):
+        predictor = SegmentationPredictor(LeftIsOne(), preprocessing, [1], mirror_axes=axes)
+        seen[axes] = predictor.predict(image, PredictOptions(flips=True)).probabilities
+    assert np.array_equal(seen[()], seen[("y",)])
+    assert seen[()][1, 0, 0] > 250
+    assert seen[("x", "y")][1, 0, 0] == pytest.approx(128, abs=2)
