@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-import pytest
 
 from core.jobs.processes import created_at, find_process
 from core.jobs.queue import Job, JobQueue
 from core.jobs.runner import ensure_runner, runner_alive, runner_pid, stop_runner
 from core.jobs.worker import cap_log, sentence_of
-from core.workspace.workspace import Workspace
 
 HANDLERS = "tests.core.jobs.sample_handlers:HANDLERS"
 PATIENCE = 40.0  # a bound for loaded machines, not a wait
@@ -28,21 +25,6 @@ def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> No
     while not condition():
         assert time.monotonic() < until, "waited too long"
         time.sleep(0.05)
-
-
-@pytest.fixture
-def queue(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobQueue]:
-    monkeypatch.setenv("SIGHTLINE_HEARTBEAT_SECONDS", "0.2")
-    monkeypatch.setenv("SIGHTLINE_LOST_AFTER_SECONDS", "1.5")
-    monkeypatch.setenv("SIGHTLINE_CANCEL_GRACE_SECONDS", "0.5")
-    with Workspace.open(home) as workspace:
-        jobs = JobQueue(workspace)
-        yield jobs
-        stop_runner(home)
-        for job in jobs.list():
-            if job.pid and (process := find_process(job.pid, job.pid_created)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def start(queue: JobQueue) -> int:

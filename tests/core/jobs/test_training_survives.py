@@ -18,26 +18,26 @@ from core.readings.reading import Mask
 from core.tasks.segmentation.settings import make_settings
 from core.types import Image, ImageInfo, make_labels
 from core.workspace.records import NewCase
-from tests.core.jobs.test_runner import queue, wait_until  # noqa: F401  (a fixture)
+from tests.core.jobs.test_runner import wait_until
 from tests.core.tasks.segmentation.samples import SMALL, disc
 
 EPOCHS = 24
 
 
-def train_job(queue: JobQueue, name: str) -> Job:  # noqa: F811
+def train_job(queue: JobQueue, name: str) -> Job:
     settings = make_settings({**SMALL, "epochs": EPOCHS, "base_features": 16})
     project = queue.workspace.get_project("Discs")
     payload = TrainPayload(project=project.id, settings=settings.model_dump(mode="json"), name=name)
     return submit(queue, payload, f"Train {name}")
 
 
-def epochs_of(queue: JobQueue, job: Job) -> dict[int, float]:  # noqa: F811
+def epochs_of(queue: JobQueue, job: Job) -> dict[int, float]:
     events = [event.data for event in queue.events(job.id)]
     return {event["epoch"]: event["train_loss"] for event in events if event["kind"] == "epoch"}
 
 
 @pytest.fixture
-def project(queue: JobQueue) -> None:  # noqa: F811
+def project(queue: JobQueue) -> None:
     """Twelve discs with masks, dealt into train and val."""
     workspace = queue.workspace
     made = workspace.create_project("Discs", "segmentation", make_labels(["disc"]))
