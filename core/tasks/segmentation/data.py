@@ -176,11 +176,14 @@ class SampleMaker:
 
 
 def crops_per_plane(cache: PlaneCache, plan: Plan) -> npt.NDArray[np.int64]:
-    """Return how many samples each plane gives in an epoch: 1, or enough crops to cover it about once."""
+    """Return how many samples each plane gives in an epoch: 1 whole plane, or crops.
+
+    Crops grow with the plane's side, not its area: between all planes and all pixels counting alike.
+    """
     if plan.preprocessing.fit == "resize":
         return np.ones(len(cache), dtype=np.int64)
     window = plan.preprocessing.input_height * plan.preprocessing.input_width
-    return np.clip(np.ceil(cache.shapes.prod(axis=1) / window), 1, MOST_CROPS).astype(np.int64)
+    return np.clip(np.rint(np.sqrt(cache.shapes.prod(axis=1) / window)), 1, MOST_CROPS).astype(np.int64)
 
 
 def sample_seed(seed: int, epoch: int, position: int) -> int:

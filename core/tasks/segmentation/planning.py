@@ -180,13 +180,12 @@ def plan_from(
         flip_y=fingerprint.uneven_y <= MIRROR_TOLERANCE,
         mixed_polarity=MIXED_SHARE <= fingerprint.dark_share <= 1 - MIXED_SHARE,
     )
-    shrinks = settings.progressive_size and preprocessing.fit == "resize"
     return Plan(
         spec=spec,
         preprocessing=preprocessing,
         augmentation=augmentation,
         batch_size=settings.batch_size or min(DEFAULT_BATCH[kind], max(2, fingerprint.items)),
-        sizes=PROGRESSIVE_SIZES if shrinks else ((0.0, 1.0),),
+        sizes=PROGRESSIVE_SIZES if settings.progressive_size else ((0.0, 1.0),),
         fingerprint=fingerprint,
     )
 

@@ -71,7 +71,7 @@ class SegmentationSettings(BaseModel):
         0.0, "Data", "Share of the samples drawn by how badly the network does on an image.", ge=0, le=1
     )
     progressive_size: bool = _knob(
-        False, "Data", "Begin on smaller copies of the images, which gives more steps in the same time."
+        False, "Data", "Begin on smaller inputs, which gives more steps in the same time."
     )
 
     augmentation: AugmentationLevel = _knob(

@@ -158,7 +158,8 @@ def train_epoch(run: Run) -> None:
     progress = run.progress
     if progress.position == 0:
         order = run.sampler.order(progress.epoch, at_least=run.plan.batch_size)
-        run.order = np.repeat(order, run.crops[order])
+        crops = np.repeat(order, run.crops[order])
+        run.order = np.random.default_rng((run.settings.seed, progress.epoch)).permutation(crops)
     run.network.train()
     if progress.epoch < run.settings.freeze_encoder_epochs:
         freeze_encoder(run.network)

@@ -18,7 +18,7 @@ from core.readings.reading import Mask
 from core.tasks.segmentation.settings import make_settings
 from core.types import Image, ImageInfo, make_labels
 from core.workspace.records import NewCase
-from tests.core.jobs.test_runner import wait_until
+from tests.core.jobs.test_runner import kill, wait_until
 from tests.core.tasks.segmentation.samples import SMALL, disc
 
 EPOCHS = 24
@@ -68,8 +68,8 @@ def test_kill_9_of_worker_and_runner_costs_nothing(
     runner, worker = runner_pid(home), queue.get(killed.id).pid
     assert runner is not None
     assert worker is not None
-    os.kill(runner, signal.SIGKILL)
     os.killpg(worker, signal.SIGKILL)
+    kill(runner)  # its lock is free once it is gone, not before
     ensure_runner(home)  # what the server does every three seconds
     wait_until(lambda: queue.get(killed.id).state == "interrupted", 20)
     told = len(epochs_of(queue, killed))
