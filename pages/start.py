@@ -7,7 +7,7 @@ import streamlit as st
 from pages.shared.menu import ANNOTATE, CASES, COMPARE, IMPORT, INFER, PROJECTS, TRAIN
 from pages.shared.messages import escape, show_errors
 from pages.shared.progress import STEPS, Standing, standing_of
-from pages.shared.render import fit_to_pixels, label_plane, overlay, plane_display, to_png
+from pages.shared.render import Look, plane_display, plane_reading, start_plane, to_png, with_reading
 from pages.shared.state import current_project, workspace
 
 ENTRIES = {
@@ -40,13 +40,12 @@ def samples(project_id: int) -> None:
     project = store.get_project(project_id)
     reference = store.reference_of(project_id)
     for column, case in zip(st.columns(SAMPLES), cases, strict=False):
-        index = case.info.slices // 2
-        shown = plane_display(store, case, index)
         version = reference.get(case.id)
-        if version is not None:
-            shown = overlay(shown, label_plane(store, version, index), project.labels, 0.45)
+        index = start_plane(store, version, case.info)
+        reading = None if version is None else plane_reading(store, version, index)
+        shown = with_reading(plane_display(store, case, index), reading, project.labels, case.info, Look())
         column.image(
-            to_png(fit_to_pixels(shown, case.info.in_plane_spacing_mm)),
+            to_png(shown),
             output_format="PNG",
             caption=escape(case.name),
             width="stretch",

@@ -168,23 +168,23 @@ def split_command(
 
 def export_command(
     project: ProjectArgument,
-    file_format: Annotated[str, typer.Option("--format", help="masks (PNG), nifti or csv.")],
+    file_format: Annotated[str, typer.Option("--format", help="masks (PNG), nifti, csv; see the task.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
     reader: Annotated[str | None, typer.Option(help="Whose readings; the reference unless named.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write one reader's readings to files."""
-    if file_format not in ("masks", "nifti", "csv"):
-        raise typer.BadParameter(f"--format must be masks, nifti or csv, got {file_format!r}.")
     with console(home, as_json) as out:
-        payload = ExportPayload.model_validate(
-            {
-                "project": out.workspace.get_project(project).id,
-                "format": file_format,
-                "reader": reader,
-                "out": str(out_dir.resolve()),
-            }
+        found = out.workspace.get_project(project)
+        formats = TASKS[found.task].exporters
+        if file_format not in formats:
+            raise typer.BadParameter(f"--format must be one of {', '.join(formats)}, got {file_format!r}.")
+        payload = ExportPayload(
+            project=found.id,
+            format=file_format,
+            reader=reader,
+            out=str(out_dir.resolve()),
         )
         result = out.run_job(payload, f"Export {project}")
         out.result(result, f"{result['files']} files in {result['path']}.")

@@ -78,8 +78,8 @@ def predict_command(
     paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Images to run on.")] = None,
     out_dir: Annotated[Path | None, typer.Option("--out", help="Folder for the results.")] = None,
     file_format: Annotated[
-        str, typer.Option("--format", help="png (volumes as NIfTI), nifti or csv.")
-    ] = "png",
+        str | None, typer.Option("--format", help="png (volumes as NIfTI), nifti, csv; see the task.")
+    ] = None,
     project: Annotated[str | None, typer.Option(help="Run on this project's cases instead of files.")] = None,
     split: Annotated[str | None, typer.Option(help="With --project: only this split.")] = None,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Probability threshold.")] = None,
@@ -92,8 +92,6 @@ def predict_command(
         raise typer.BadParameter("give either PATH... with --out DIR, or --project NAME.")
     if paths and out_dir is None:
         raise typer.BadParameter("--out DIR says where the results go.")
-    if file_format not in ("png", "nifti", "csv"):
-        raise typer.BadParameter(f"--format must be png, nifti or csv, got {file_format!r}.")
     chosen_split = as_split(split)
     with console(home, as_json) as out:
         if paths and out_dir is not None:
@@ -117,7 +115,7 @@ def predict_command(
 
 
 def _predict_files(
-    out: Console, model: str, paths: list[Path], how: tuple[Path, str, bool, float | None]
+    out: Console, model: str, paths: list[Path], how: tuple[Path, str | None, bool, float | None]
 ) -> None:
     from core.jobs.predicting import FileRequest, predict_files
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from core.errors import NotFound
-from core.evaluation.compare import CaseRow, summarise
 from core.jobs.context import JobContext
 from core.jobs.payloads import EvaluatePayload
-from core.readings.reading import Mask, Reading
+from core.readings.reading import Reading
 from core.tasks import TASKS
+from core.tasks.task import ReadPair
 from core.workspace.records import Project, ReadingVersion
 from core.workspace.workspace import Workspace
 
@@ -46,32 +47,26 @@ def evaluate(
     known = workspace.load_evaluation(project.id, key)
     if known is not None:
         return known
-    rows: list[CaseRow] = []
-    task = TASKS[project.task]
-    for number, (case_id, (ours, theirs)) in enumerate(pairs.items(), start=1):
-        raise_if_stopped()
-        case = workspace.get_case(case_id)
-        prediction = _at(workspace.load_reading(ours, payload.threshold is not None), payload.threshold)
-        scores = task.score(prediction, workspace.load_reading(theirs, False), case.info, project.labels)
-        rows.append(
-            CaseRow(
-                case=case.name,
-                case_id=case.id,
-                patient=case.patient_key,
-                split=case.split,
-                scores=scores,
-                units=task.score_units(case.info),
-            )
-        )
-        on_progress(number / len(pairs), f"{number} of {len(pairs)} cases")
-    result = summarise(rows, task.headline_metric)
-    result = {"key": key, "reader": payload.reader, "against": payload.against, **result}
+
+    def read() -> Iterator[ReadPair]:
+        for number, (case_id, versions) in enumerate(pairs.items(), start=1):
+            raise_if_stopped()
+            case = workspace.get_case(case_id)
+            load = partial(_load, workspace, versions, payload.threshold is not None)
+            yield ReadPair(case.name, case.id, case.patient_key, case.split, case.info, load)
+            on_progress(number / len(pairs), f"{number} of {len(pairs)} cases")
+
+    scores = TASKS[project.task].evaluate(read(), project.labels, payload.threshold)
+    result = {"key": key, "reader": payload.reader, "against": payload.against, **scores}
     workspace.save_evaluation(project.id, key, result)
     return result
 
 
-def _at(reading: Reading, threshold: float | None) -> Reading:
-    return reading if threshold is None else Mask(reading.at_threshold(threshold))
+def _load(
+    workspace: Workspace, versions: tuple[ReadingVersion, ReadingVersion], with_probabilities: bool
+) -> tuple[Reading, Reading]:
+    ours, theirs = versions
+    return workspace.load_reading(ours, with_probabilities), workspace.load_reading(theirs, False)
 
 
 def common_versions(
@@ -90,7 +85,7 @@ def common_versions(
         theirs = workspace.reference_of(project.id)
         if not theirs:
             raise NotFound(
-                f"The project {project.name} has no reference yet; annotate or import masks first."
+                f"The project {project.name} has no reference yet; annotate or import labels first."
             )
     else:
         theirs = workspace.readings_of(project.id, payload.against)

@@ -9,7 +9,8 @@ from typing import Any
 from core.errors import NotFound, StorageError
 from core.jobs.context import JobContext
 from core.jobs.payloads import ExportPayload
-from core.readings.export import EXPORTERS, ExportItem
+from core.jobs.predicting import exporter_of
+from core.readings.export import ExportItem
 from core.workspace.records import ReadingVersion
 
 
@@ -25,12 +26,13 @@ def run_export(context: JobContext) -> dict[str, Any]:
     if not versions:
         who = f"The reader {payload.reader}" if payload.reader else "The reference"
         raise NotFound(f"{who} has no readings in {project.name}; there is nothing to export.")
+    write = exporter_of(project.task, payload.format)
     out = Path(payload.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"Cannot write to {out} ({error.strerror}); choose another folder.") from error
-    files = EXPORTERS[payload.format](_items(context, versions), project.labels, out)
+    files = write(_items(context, versions), project.labels, out)
     return {"files": len(files), "readings": len(versions), "path": str(out)}
 
 
@@ -39,6 +41,6 @@ def _items(context: JobContext, versions: dict[int, ReadingVersion]) -> Iterator
     for number, (case_id, version) in enumerate(sorted(versions.items()), start=1):
         context.raise_if_stopped()
         case = context.workspace.get_case(case_id)
-        mask = context.workspace.load_reading(version, False)
-        yield ExportItem(case.name, case.info, mask, version.reader_name)
+        reading = context.workspace.load_reading(version, False)
+        yield ExportItem(case.name, case.info, reading, version.reader_name)
         context.progress(number / len(versions), f"{number} of {len(versions)} cases")

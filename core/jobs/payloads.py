@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -74,10 +74,10 @@ class EvaluatePayload(Payload):
 
 
 class ExportPayload(Payload):
-    """Write one reader's readings to files."""
+    """Write one reader's readings to files; ``format`` is one of the task's."""
 
     project: int
-    format: Literal["masks", "nifti", "csv"]
+    format: str
     reader: str | None = None
     out: str
 

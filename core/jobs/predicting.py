@@ -7,21 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.errors import SightlineError, StorageError, WeightsError
+from core.errors import LabelError, SightlineError, StorageError, WeightsError
 from core.imaging.found import Skipped
 from core.imaging.scan import scan
 from core.jobs.context import JobContext
 from core.jobs.payloads import PredictPayload
 from core.learning.devices import pick_device
 from core.learning.package import read_card
-from core.readings.export import EXPORTERS, ExportItem
+from core.readings.export import Exporter, ExportItem
 from core.settings import load_settings
 from core.tasks import TASKS
 from core.tasks.task import PredictOptions
 from core.types import Label
 from core.workspace.records import Model
-
-FILE_FORMATS = {"png": "masks", "nifti": "nifti", "csv": "csv"}
 
 
 def run_prediction(context: JobContext) -> dict[str, Any]:
@@ -76,17 +74,27 @@ class FilePrediction:
 
 @dataclass(frozen=True)
 class FileRequest:
-    """Files to predict and where to put the results.
-
-    ``file_format`` "png" gives PNG for single images, NIfTI for volumes and TIFF for frames; "nifti" and "csv"
-    give those for everything.
-    """
+    """Files to predict and where to put the results; ``file_format`` is one of the task's, None its first."""
 
     paths: Sequence[Path]
     out: Path
-    file_format: str = "png"
+    file_format: str | None = None
     flips: bool = True
     threshold: float | None = None
+
+
+def exporter_of(task_name: str, file_format: str | None) -> Exporter:
+    """Return what writes a task's readings in a format; None takes the task's first.
+
+    Raises:
+        LabelError: when the task has no such format.
+    """
+    exporters = TASKS[task_name].exporters
+    if file_format is None:
+        return next(iter(exporters.values()))
+    if file_format not in exporters:
+        raise LabelError(f"The format must be one of {', '.join(exporters)}, got {file_format!r}.")
+    return exporters[file_format]
 
 
 def predict_files(
@@ -117,12 +125,12 @@ def predict_files(
                 skipped.append({"path": found.source, "reason": found.reason})
                 continue
             try:
-                mask = predictor.predict(found.image, options)
+                reading = predictor.predict(found.image, options)
             except SightlineError as error:
                 skipped.append({"path": found.source, "reason": str(error)})
                 continue
             on_file(found.source)
-            yield ExportItem(found.name, found.image.info, mask, str(card["name"]))
+            yield ExportItem(found.name, found.image.info, reading, str(card["name"]))
 
     try:
         request.out.mkdir(parents=True, exist_ok=True)
@@ -130,5 +138,5 @@ def predict_files(
         raise StorageError(
             f"Cannot write to {request.out} ({error.strerror}); choose another folder."
         ) from error
-    files = EXPORTERS[FILE_FORMATS[request.file_format]](items(), labels, request.out)
+    files = exporter_of(card["task"], request.file_format)(items(), labels, request.out)
     return FilePrediction([str(path) for path in files], skipped)

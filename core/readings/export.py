@@ -16,7 +16,7 @@ import numpy as np
 
 from core.errors import StorageError
 from core.readings.masks import write_mask_nifti, write_mask_tiff, write_masks_png
-from core.readings.reading import Mask
+from core.readings.reading import Mask, Reading
 from core.types import ImageInfo, Label
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -33,8 +33,19 @@ class ExportItem:
 
     case: str
     info: ImageInfo
-    mask: Mask
+    reading: Reading
     reader: str = ""
+
+    @property
+    def mask(self) -> Mask:
+        """The reading, which must be a mask.
+
+        Raises:
+            ValueError: when it is another kind.
+        """
+        if not isinstance(self.reading, Mask):
+            raise ValueError(f"{self.case} holds {self.reading.kind}, a mask is needed.")
+        return self.reading
 
 
 def export_masks(items: Iterable[ExportItem], labels: tuple[Label, ...], out: Path) -> list[Path]:
@@ -101,8 +112,10 @@ def export_csv(items: Iterable[ExportItem], labels: tuple[Label, ...], out: Path
     return [path]
 
 
-EXPORTERS: dict[str, Callable[[Iterable[ExportItem], tuple[Label, ...], Path], list[Path]]] = {
+Exporter = Callable[[Iterable[ExportItem], tuple[Label, ...], Path], list[Path]]
+MASK_EXPORTERS: dict[str, Exporter] = {
     "masks": export_masks,
+    "png": export_masks,  # the same under the name that the terminal uses for files
     "nifti": export_nifti,
     "csv": export_csv,
 }

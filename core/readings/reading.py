@@ -1,12 +1,16 @@
-"""What a reader saw in a case: a mask now; boxes, a class, a restored image as their tasks arrive."""
+"""What a reader saw in a case: a mask, or boxes. Each kind checks itself and says whether it fits an image."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from core.types import Array
+from core.types import Array, ImageInfo
+
+ReadingKind = Literal["mask", "boxes"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class Mask:
             background first; None for a person's mask.
     """
 
+    kind: ClassVar[ReadingKind] = "mask"
     array: Array
     probabilities: Array | None = None
 
@@ -29,6 +34,13 @@ class Mask:
             raise ValueError(
                 f"probabilities must have shape (classes, {self.array.shape}), got {self.probabilities.shape}."
             )
+
+    def misfit(self, info: ImageInfo) -> str | None:
+        """Say in a sentence why this cannot be a reading of an image; None when it can."""
+        wanted, given = info.spatial_shape, tuple(self.array.shape)
+        if wanted == given:
+            return None
+        return f"The mask has {_size(given)}, the image has {_size(wanted)}; they must be equal."
 
     def at_threshold(self, threshold: float) -> Array:
         """Return the label map where the foreground probability reaches ``threshold``.
@@ -44,15 +56,97 @@ class Mask:
         return np.where(foreground, likeliest, 0).astype(self.array.dtype)
 
 
-Reading = Mask  # becomes a union as further tasks arrive
-
-
 @dataclass(frozen=True)
-class Provenance:
-    """How a reading came to be; kept with every version."""
+class Boxes:
+    """Objects seen in a case, each with a box and perhaps its own mask.
 
-    reader: str
-    note: str = ""
-    model_sha256: str = ""
-    based_on_version: int | None = None
-    extra: dict[str, str] = field(default_factory=dict)
+    Coordinates are continuous: the pixel in column i covers [i, i + 1), its centre lies at i + 0.5.
+
+    Attributes:
+        box_xyxy: float32 (n, 4): left, top, right, bottom in pixels of the object's plane; right > left, bottom > top.
+        labels: uint16 (n,) label values of the project, from 1.
+        planes: int32 (n,) the plane (slice or frame) an object lies on; 0 in a single image.
+        scores: float32 (n,) how sure a model is, 0 to 1; None for a person's boxes.
+        crops: for each object a boolean mask of the pixels from floor(left), floor(top) to ceil(right),
+            ceil(bottom); None where objects have boxes only.
+    """
+
+    kind: ClassVar[ReadingKind] = "boxes"
+    box_xyxy: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.uint16]
+    planes: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32] | None = None
+    crops: tuple[npt.NDArray[np.bool_], ...] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.box_xyxy)
+        types = {"box_xyxy": np.float32, "labels": np.uint16, "planes": np.int32, "scores": np.float32}
+        for name, kind in types.items():
+            column = getattr(self, name)
+            if column is not None and (column.dtype != kind or len(column) != n):
+                raise ValueError(
+                    f"{name} must be {n} of {np.dtype(kind)}, got {len(column)} of {column.dtype}."
+                )
+        if self.box_xyxy.shape != (n, 4):
+            raise ValueError(f"box_xyxy must have shape (n, 4), got {self.box_xyxy.shape}.")
+        if n and not (self.box_xyxy[:, 2:] > self.box_xyxy[:, :2]).all():
+            raise ValueError("every box needs right > left and bottom > top.")
+        if n and self.labels.min() < 1:
+            raise ValueError("labels of boxes begin at 1.")
+        if self.crops is not None:
+            wanted = [crop_shape(box) for box in self.box_xyxy]
+            if [crop.shape for crop in self.crops] != wanted:
+                raise ValueError("crops must have the size of their boxes, rounded outwards.")
+
+    def __len__(self) -> int:
+        return len(self.box_xyxy)
+
+    def misfit(self, info: ImageInfo) -> str | None:
+        """Say in a sentence why these cannot be boxes of an image; None when they can."""
+        if not len(self):
+            return None
+        height, width = info.spatial_shape[-2:]
+        if not np.isfinite(self.box_xyxy).all():
+            return "A box has a corner that is not a number."
+        low, high = self.box_xyxy.min(axis=0), self.box_xyxy.max(axis=0)
+        if low[0] < 0 or low[1] < 0 or high[2] > width or high[3] > height:
+            return f"A box reaches out of the image, which has {_size((height, width))}."
+        if self.planes.min() < 0 or self.planes.max() >= info.slices:
+            return f"A box lies on plane {int(self.planes.max()) + 1}, the image has {info.slices}."
+        return None
+
+    def only(self, kept: Array) -> Boxes:
+        """Return the objects chosen by a boolean mask or by numbers, in that order."""
+        numbers = np.flatnonzero(kept) if kept.dtype == np.bool_ else kept
+        return Boxes(
+            self.box_xyxy[numbers],
+            self.labels[numbers],
+            self.planes[numbers],
+            None if self.scores is None else self.scores[numbers],
+            None if self.crops is None else tuple(self.crops[number] for number in numbers),
+        )
+
+    def at_threshold(self, threshold: float) -> Boxes:
+        """Return the objects whose score reaches ``threshold``; a person's boxes all stay."""
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must lie in [0, 1], got {threshold}.")
+        return self if self.scores is None else self.only(self.scores >= threshold)
+
+
+Reading = Mask | Boxes
+
+
+def no_boxes() -> Boxes:
+    """Return the reading of somebody who saw no object."""
+    return Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.uint16), np.zeros(0, np.int32))
+
+
+def crop_shape(box_xyxy: Array) -> tuple[int, int]:
+    """Return (rows, columns) of the pixels that a box touches."""
+    left, top = np.floor(box_xyxy[:2])
+    right, bottom = np.ceil(box_xyxy[2:])
+    return int(bottom - top), int(right - left)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) + " pixels"

@@ -6,7 +6,7 @@ process reads settings, presets and metric names from here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from core.learning.snapshot import Snapshot
-from core.readings.reading import Reading
-from core.types import Image, ImageInfo, Label
+from core.readings.export import Exporter
+from core.readings.reading import Reading, ReadingKind
+from core.types import Image, ImageInfo, Label, Split
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -67,12 +68,50 @@ class PredictOptions:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """A column of the comparison table."""
+    """A column of the comparison table.
+
+    Attributes:
+        key: name in the scores, such as "dice".
+        title: name on the screen.
+        meaning: one sentence for people.
+        higher_is_better: whether a low value is bad.
+        limits: lowest and highest possible value, where there are such.
+    """
 
     key: str
     title: str
-    unit: str = ""
+    meaning: str
     higher_is_better: bool = True
+    limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A chart of the training page: lines against epochs, read from the epoch events.
+
+    Attributes:
+        title: above the chart.
+        lines: (name, key in the event) of each line; a key ending in "/" stands for one line per label.
+        limits: lowest and highest value of the axis; None fits it to the data.
+        best: "max" or "min" when the first line's best value is told below the charts.
+    """
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+    limits: tuple[float, float] | None = None
+    best: str = ""
+
+
+@dataclass(frozen=True)
+class ReadPair:
+    """One case as two readers saw it; ``load`` reads both, so that one case is in memory at a time."""
+
+    case: str
+    case_id: int
+    patient: str
+    split: Split | None
+    info: ImageInfo
+    load: Callable[[], tuple[Reading, Reading]]
 
 
 class Predictor(Protocol):
@@ -88,11 +127,15 @@ class Task(Protocol):
 
     name: str  # "segmentation"
     title: str  # "Segmentation"
+    reading_kind: ReadingKind  # what its readers produce
     settings_type: type[BaseModel]
     presets: dict[str, dict[str, Any]]  # name -> values laid over the settings' defaults
-    metrics: tuple[MetricInfo, ...]
+    basic_settings: tuple[str, ...]  # fields the training page shows first
+    curves: tuple[Curve, ...]  # what the training page draws
+    metrics: tuple[MetricInfo, ...]  # what the comparison page shows, in this order
     headline_metric: str  # key of the metric shown first
     needs_labels: bool  # False for tasks without a label set
+    exporters: Mapping[str, Exporter]  # format name -> writes readings; the first is the default
 
     def settings_from_text(self, preset: str, pairs: list[str]) -> BaseModel:
         """Lay ``key=value`` texts over a preset; raise ValueError with one sentence for a wrong key or value."""
@@ -112,18 +155,24 @@ class Task(Protocol):
 
     def preview_augmentation(
         self, image: Image, reading: Reading | None, settings: BaseModel, count: int, seed: int
-    ) -> list[tuple[Any, Any]]:
-        """Return ``count`` augmented (display image yx/yxc uint8, label map or None) pairs."""
+    ) -> list[tuple[Any, Reading | None]]:
+        """Return ``count`` augmented pairs: display image (yx/yxc uint8) and its reading, where there is one."""
         ...
 
-    def score(
-        self, prediction: Reading, reference: Reading, info: ImageInfo, labels: tuple[Label, ...]
-    ) -> dict[str, float]:
-        """Score one reading against another: keys such as "dice", "dice/nucleus"; NaN where undefined."""
-        ...
+    def evaluate(
+        self, pairs: Iterable[ReadPair], labels: tuple[Label, ...], threshold: float | None
+    ) -> dict[str, Any]:
+        """Score the first reader against the second in all cases.
 
-    def score_units(self, info: ImageInfo) -> dict[str, str]:
-        """Return the unit of each score that has one; it may depend on the image (mm where spacing is known)."""
+        Args:
+            pairs: loaded one after the other.
+            labels: the project's label set.
+            threshold: probability or score from which the first reader's findings count; None: its own rule.
+
+        Returns:
+            Plain JSON values: {"n_cases", "n_patients", "metrics": {key: {"value", "ci95", "n", ...}}, "per_case":
+            [...] worst first}, see ``core.evaluation.compare.summarise``; a task may add more.
+        """
         ...
 
 

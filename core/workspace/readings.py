@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from core.errors import Conflict, LabelError, NotFound, StorageError
-from core.readings.reading import Reading
+from core.readings.reading import Mask, Reading
 from core.readings.stored import hash_reading, read_reading
 from core.types import info_from_json
 from core.workspace.cases import MAX_TRIES
@@ -115,7 +115,7 @@ def _save(session: Session, new: NewReading, reader_name: str, sha256: str) -> R
         note=new.note,
         based_on=new.based_on or None,
         model_id=new.model_id,
-        has_probabilities=new.reading.probabilities is not None,
+        has_probabilities=_has_probabilities(new.reading),
         created_at=now(),
     )
     session.add(row)
@@ -138,16 +138,15 @@ def _check_case(session: Session, new: NewReading) -> CaseRow:
     if found is None:
         raise NotFound(f"There is no case number {new.case_id} (any more).")
     case, info = found
-    wanted, given = info_from_json(info).spatial_shape, tuple(new.reading.array.shape)
-    if wanted != given:
-        raise LabelError(
-            f"The mask has {_size(given)}, the image {case.name} has {_size(wanted)}; they must be equal."
-        )
+    misfit = new.reading.misfit(info_from_json(info))
+    if misfit is not None:
+        raise LabelError(f"{case.name}: {misfit}")
     return case
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) + " pixels"
+def _has_probabilities(reading: Reading) -> bool:
+    """Tell whether a threshold can be chosen afterwards."""
+    return reading.probabilities is not None if isinstance(reading, Mask) else reading.scores is not None
 
 
 def _reader(session: Session, project_id: int, name: str, kind: ReaderKind) -> ReaderRow:

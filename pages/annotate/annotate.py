@@ -11,6 +11,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image as PilImage
 
+from core.readings.picture import edges, label_rgb
 from core.types import Array, Label, Window
 from pages.annotate import desk as work
 from pages.annotate.desk import Desk, Place
@@ -19,7 +20,7 @@ from pages.shared.canvas import MODES, Pen, Pictures, Tool, View, drawing_canvas
 from pages.shared.menu import CASES, IMPORT, PROJECTS
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.pickers import pick_case, pick_slice
-from pages.shared.render import edges, label_rgb, plane_display, to_png
+from pages.shared.render import plane_display, to_png
 from pages.shared.state import current_project, remember, user_name, workspace
 from pages.shared.viewer import window_controls
 

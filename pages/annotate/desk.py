@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.errors import Conflict, SightlineError
+from core.errors import Conflict, LabelError, SightlineError
 from core.readings.reading import Mask
 from core.types import Array, ImageInfo
 from pages.annotate.painting import Region, paint, whole, zoom_to_box
@@ -108,7 +108,10 @@ def mask_of(workspace: Workspace, version: ReadingVersion | None, info: ImageInf
         known = _masks.get((version.id, version.sha256))
     if known is not None:
         return known
-    return _keep(version, workspace.load_reading(version, with_probabilities=False).array)
+    reading = workspace.load_reading(version, with_probabilities=False)
+    if not isinstance(reading, Mask):
+        raise LabelError(f"This reading holds {reading.kind}; it cannot be painted on.")
+    return _keep(version, reading.array)
 
 
 def plane_in(array: Array, index: int) -> Array:

@@ -17,11 +17,20 @@ from core.workspace.records import Case, Model, Project, ReadingVersion
 from pages.shared.jobs_panel import ACTIVE, job_panel
 from pages.shared.menu import ANNOTATE, IMPORT, PROJECTS, TRAIN
 from pages.shared.messages import empty_state, escape, show_errors
+from pages.shared.models import headline_of
 from pages.shared.pickers import pick_slice
 from pages.shared.progress import count_words
-from pages.shared.render import fullest_plane, label_map, label_plane, overlay, plane_display, to_png
+from pages.shared.render import (
+    label_map,
+    plane_display,
+    plane_reading,
+    start_plane,
+    to_png,
+    whole_reading,
+    with_reading,
+)
 from pages.shared.state import current_project, queue, recall_id, remember, workspace
-from pages.shared.viewer import label_legend, show_plane, window_controls
+from pages.shared.viewer import label_legend, look_controls, show_plane, window_controls
 
 store = workspace()
 UNREAD, ALL, SOME = "not read yet", "all", "chosen"
@@ -39,10 +48,10 @@ def pick_model(project: Project, models: dict[int, Model]) -> Model:
 
 
 def _model_title(model: Model, project: Project) -> str:
-    dice = model.card.get("metrics", {}).get("dice")
+    headline = headline_of(model)
     words = [model.name]
-    if isinstance(dice, float):
-        words.append(f"validation Dice {dice:.3f}")
+    if headline is not None:
+        words.append(f"validation {headline[0]} {headline[1]:.3f}")
     if model.project_id != project.id:
         words.append("from another project")
     return "  ·  ".join(words)
@@ -131,29 +140,25 @@ def reading_view(project: Project, model: Model, case: Case, version: ReadingVer
     with controls:
         threshold = None
         if version.has_probabilities and st.toggle(
-            "Own threshold", key="infer_own", help="Otherwise the likeliest label counts."
+            "Own threshold", key="infer_own", help="Otherwise the model's own rule counts."
         ):
             threshold = st.slider("Probability threshold", 0.01, 0.99, 0.5, 0.01, key="infer_threshold")
-        opacity = st.slider("Opacity of the overlay", 0.0, 1.0, 0.45, 0.05, key="infer_opacity")
-        contour = st.toggle("Outline only", key="infer_contour")
-        start = fullest_plane(label_map(store, version)) if case.info.slices > 1 else 0
-        index = pick_slice(case.info, f"infer_slice_{case.id}", start)
+        look = look_controls("infer")
+        index = pick_slice(case.info, f"infer_slice_{case.id}", start_plane(store, version, case.info))
         window = window_controls(store, case, "infer")
         label_legend(project.labels)
     with picture:
+        reading = plane_reading(store, version, index, threshold)
         shown = plane_display(store, case, index, window)
-        plane = label_plane(store, version, index, threshold)
-        show_plane(
-            overlay(shown, plane, project.labels, opacity, contour),
-            case.info,
-            f"{case.name} read by {model.name}",
-        )
+        shown = with_reading(shown, reading, project.labels, case.info, look)
+        show_plane(shown, case.info, f"{case.name} read by {model.name}")
     with controls:
-        array = label_map(store, version, threshold)
-        item = ExportItem(case.name, case.info, Mask(array), model.name)
-        rows = [dict(zip(CSV_COLUMNS, row, strict=True)) for row in measure(item, project.labels)]
-        _sizes(rows)
-        _actions(case, version, model, (threshold, plane, rows))
+        whole = whole_reading(store, version, threshold)
+        if isinstance(whole, Mask) and isinstance(reading, Mask):
+            item = ExportItem(case.name, case.info, whole, model.name)
+            rows = [dict(zip(CSV_COLUMNS, row, strict=True)) for row in measure(item, project.labels)]
+            _sizes(rows)
+            _actions(case, version, model, (threshold, reading.array, rows))
 
 
 def _sizes(rows: list[dict[str, Any]]) -> None:
@@ -182,12 +187,12 @@ def _actions(
         st.switch_page(ANNOTATE.path)
     if threshold is not None and st.button("Keep this threshold as a new version", key="infer_keep"):
         with show_errors():
-            array = label_map(store, version, threshold)
-            probabilities = store.load_reading(version).probabilities
+            stored = store.load_reading(version)
+            probabilities = stored.probabilities if isinstance(stored, Mask) else None
             store.save_reading(
                 case.id,
                 model.name,
-                Mask(array, probabilities),
+                Mask(label_map(store, version, threshold), probabilities),
                 kind="model",
                 note=f"threshold {threshold:.2f}",
                 based_on=version.version,

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.workspace.records import Model, Project
 from pages.shared.messages import escape, show_errors
+from pages.shared.models import headline_of, headline_title
 from pages.shared.state import workspace
 
 store = workspace()
@@ -20,10 +21,11 @@ def model_shelf(project: Project) -> None:
     if not models:
         return
     st.subheader("Models of this project")
+    score = f"validation {headline_title(project.task)}"
     rows = {
         "name": [model.name for model in models],
         "network": [str(model.card.get("name", "")) for model in models],
-        "validation Dice": [model.card.get("metrics", {}).get("dice") for model in models],
+        score: [headline[1] if (headline := headline_of(model)) else None for model in models],
         "made (UTC)": [model.created_at.strftime("%Y-%m-%d %H:%M") for model in models],
     }
     picked = st.dataframe(
@@ -32,7 +34,7 @@ def model_shelf(project: Project) -> None:
         on_select="rerun",
         selection_mode="single-row",
         key=f"shelf_{project.id}",
-        column_config={"validation Dice": st.column_config.NumberColumn(format="%.3f")},
+        column_config={score: st.column_config.NumberColumn(format="%.3f")},
         alt="Models of this project",
     )
     chosen = picked["selection"]["rows"]

@@ -20,6 +20,7 @@ from pages.shared.curves import show_curves
 from pages.shared.jobs_panel import ACTIVE, job_panel
 from pages.shared.menu import ANNOTATE, IMPORT, PROJECTS
 from pages.shared.messages import empty_state, escape, show_errors
+from pages.shared.models import headline_title
 from pages.shared.settings_form import groups_of, setting
 from pages.shared.state import current_project, queue, recall_id, remember, workspace
 
@@ -30,7 +31,6 @@ PRESET_WORDS = {
     "balanced": "A good model in about 10 minutes.",
     "best": "An hour, for the model you keep.",
 }
-BASIC = ("minutes", "epochs", "architecture", "encoder", "weights", "augmentation")
 CURVE_SECONDS = 2.0
 SEEDS = 10_000
 
@@ -84,8 +84,8 @@ def recipe(task: Task) -> dict[str, Any]:
                 first = getattr(start, name)
                 chosen[name] = setting(task.settings_type, name, first, f"train_{preset}_{name}")
 
-    basic = [name for name in BASIC if name in task.settings_type.model_fields]
-    show(basic, 3)
+    basic = task.basic_settings
+    show(list(basic), 3)
     for group, names in groups_of(task.settings_type).items():
         rest = [name for name in names if name not in basic]
         if rest:
@@ -204,16 +204,17 @@ def watch(project: Project) -> None:
     if shown.state in ACTIVE:
         _live_curves(job.id, project.id)
     else:
-        show_curves(job.id, project.labels)
+        show_curves(job.id, TASKS[project.task].curves, project.labels)
     if shown.state == "done" and shown.result:
-        dice = shown.result["metrics"].get("dice")
-        words = f" with validation Dice {dice:.3f}" if dice is not None else ""
+        value = shown.result["metrics"].get(TASKS[project.task].headline_metric)
+        words = f" with validation {headline_title(project.task)} {value:.3f}" if value is not None else ""
         st.success(f"The model {escape(shown.result['model'])} is ready{words}. Run it on the page Infer.")
 
 
 @st.fragment(run_every=CURVE_SECONDS)
 def _live_curves(job_id: int, project_id: int) -> None:
-    show_curves(job_id, store.get_project(project_id).labels)
+    project = store.get_project(project_id)
+    show_curves(job_id, TASKS[project.task].curves, project.labels)
 
 
 def main() -> None:

@@ -8,9 +8,21 @@ import numpy as np
 import streamlit as st
 
 from core.jobs.evaluating import REFERENCE
+from core.readings.reading import Mask
+from core.tasks import TASKS
 from pages.shared.messages import escape, show_errors
+from pages.shared.models import headline_title
 from pages.shared.pickers import pick_slice
-from pages.shared.render import error_map_rgb, label_map, label_plane, overlay, plane_display, start_window
+from pages.shared.render import (
+    Look,
+    error_map_rgb,
+    fit_to_pixels,
+    label_map,
+    label_plane,
+    plane_display,
+    start_window,
+    with_reading,
+)
 from pages.shared.viewer import agreement_legend, has_window, label_legend, show_plane, window_controls
 
 if TYPE_CHECKING:
@@ -59,8 +71,9 @@ def case_pair(workspace: Workspace, project: Project, row: dict[str, Any], paylo
         if first is None or other is None:
             st.caption("One of the two readings is gone; compare again.")
             return
-        dice = row["scores"].get("dice")
-        st.header(f"{escape(case.name)} · Dice {dice:.3f}" if dice is not None else escape(case.name))
+        value = row["scores"].get(TASKS[project.task].headline_metric)
+        words = "" if value is None else f" · {headline_title(project.task)} {value:.3f}"
+        st.header(f"{escape(case.name)}{words}")
         start = 0
         if case.info.slices > 1:
             whole = label_map(workspace, first, payload.threshold), label_map(workspace, other)
@@ -87,11 +100,12 @@ def case_pair(workspace: Workspace, project: Project, row: dict[str, Any], paylo
         ):
             with column:
                 st.markdown(f"**{escape(name)}**")
-                picture = overlay(shown, plane, project.labels, opacity, contour)
+                look = Look(opacity, contour)
+                picture = with_reading(shown, Mask(plane), project.labels, case.info, look)
                 show_plane(picture, case.info, f"Reading of {name}", small=True)
                 label_legend(project.labels)
         with right:
             st.markdown("**Where they differ**")
             alt = "Agreement in green, false positive in orange, false negative in blue"
-            show_plane(errors, case.info, alt, small=True)
+            show_plane(fit_to_pixels(errors, case.info.in_plane_spacing_mm), case.info, alt, small=True)
             agreement_legend(counts, payload.reader, other.reader_name)

@@ -9,6 +9,7 @@ import streamlit as st
 from core.jobs.evaluating import REFERENCE, common_versions, evaluation_key
 from core.jobs.payloads import EvaluatePayload
 from core.jobs.submit import submit
+from core.tasks import TASKS
 from core.types import SPLITS
 from core.workspace.records import Project, Reader
 from pages.review.case_pair import case_pair
@@ -105,7 +106,7 @@ def third_reader(
         payload.model_copy(update={"reader": chosen, "threshold": None}), "Score this reader", "score_third"
     )
     if other is not None:
-        paired(payload.reader, chosen, result, other)
+        paired((payload.reader, chosen), result, other, TASKS[project.task].metrics)
 
 
 def show(project: Project, readers: dict[str, Reader], payload: EvaluatePayload) -> None:
@@ -113,14 +114,15 @@ def show(project: Project, readers: dict[str, Reader], payload: EvaluatePayload)
     result = result_of(payload, "Compare", "compare_go")
     if result is None:
         return
-    headline(result)
+    task = TASKS[project.task]
+    headline(result, task.metrics)
     if len(project.labels) > 1:
-        per_label(result, project.labels)
+        per_label(result, project.labels, task.metrics)
     st.subheader("Cases, worst first")
-    row = per_case(result, payload)
+    row = per_case(result, payload, task.metrics)
     if row is not None:
         case_pair(store, project, row, payload)
-    distribution(result)
+    distribution(result, next(info for info in task.metrics if info.key == task.headline_metric))
     third_reader(project, readers, payload, result)
 
 

@@ -8,28 +8,11 @@ from typing import Any
 import streamlit as st
 
 from core.jobs.payloads import EvaluatePayload
+from core.readings.picture import label_rgb
+from core.tasks.task import MetricInfo
 from core.types import Label
 from pages.shared.messages import escape
 from pages.shared.progress import count_words, short_patient
-from pages.shared.render import label_rgb
-
-TITLES = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "sensitivity": "Sensitivity",
-    "precision": "Precision",
-    "hd95": "HD95",
-    "nsd": "NSD",
-}
-MEANINGS = {
-    "dice": "Overlap: 0 none, 1 perfect.",
-    "iou": "Overlap, stricter than Dice: shared area by joint area.",
-    "sensitivity": "Share of what the reference marks that was found.",
-    "precision": "Share of what was marked that the reference marks, too.",
-    "hd95": "Distance of the outlines, 95th percentile; lower is better.",
-    "nsd": "Share of the outline that lies within the tolerance.",
-}
-PRIMARY = ("dice", "iou", "sensitivity", "precision", "hd95", "nsd")
 
 
 def number(value: float | None) -> str:
@@ -49,17 +32,19 @@ def with_interval(entry: dict[str, Any] | None) -> str:
     return f"{text}  [{number(interval[0])}, {number(interval[1])}]" if interval else text
 
 
-def headline(result: dict[str, Any]) -> None:
+def headline(result: dict[str, Any], infos: tuple[MetricInfo, ...]) -> None:
     """Show the main scores with intervals and what they are means of."""
     metrics = result["metrics"]
-    shown = [key for key in PRIMARY if key in metrics]
-    for column, key in zip(st.columns(len(shown) or 1), shown, strict=False):
-        entry = metrics[key]
-        interval = entry.get("ci95")
-        unit = f" ({entry['unit']})" if key == "hd95" and entry.get("unit") else ""
-        meaning = f"{MEANINGS[key]} {entry['unit']}." if key == "nsd" and entry.get("unit") else MEANINGS[key]
+    shown = [info for info in infos if info.key in metrics]
+    for column, info in zip(st.columns(len(shown) or 1), shown, strict=False):
+        entry = metrics[info.key]
+        interval, unit = entry.get("ci95"), entry.get("unit") or ""
+        short = unit if len(unit) <= 3 else ""  # "mm" stands in the title, "within 2 mm" in the explanation
+        meaning = info.meaning if short or not unit else f"{info.meaning} {unit}."
         with column.container(border=True):
-            st.metric(f"{TITLES[key]}{unit}", number(entry.get("value")), help=meaning)
+            st.metric(
+                f"{info.title} ({short})" if short else info.title, number(entry.get("value")), help=meaning
+            )
             st.caption(f"CI {number(interval[0])}–{number(interval[1])}" if interval else "no interval")
     cases = count_words(result["n_cases"], "case", "cases")
     patients = count_words(result["n_patients"], "patient", "patients")
@@ -69,36 +54,36 @@ def headline(result: dict[str, Any]) -> None:
         what = count_words(int(missed), "structure was", "structures were")
         words += f" {what} missed entirely (no HD95 there)."
     st.caption(words)
-    for key in shown:
-        if metrics[key].get("note"):
-            st.caption(f"{TITLES[key]}: {escape(metrics[key]['note'])}")
+    for info in shown:
+        if metrics[info.key].get("note"):
+            st.caption(f"{info.title}: {escape(metrics[info.key]['note'])}")
 
 
-def per_label(result: dict[str, Any], labels: tuple[Label, ...]) -> None:
+def per_label(result: dict[str, Any], labels: tuple[Label, ...], infos: tuple[MetricInfo, ...]) -> None:
     """Show a table with one row a label."""
     st.subheader("By label")
     metrics = result["metrics"]
     columns: dict[str, list[Any]] = {"label": [label.name for label in labels]}
-    for key in PRIMARY:
-        entries = [metrics.get(f"{key}/{label.name}") for label in labels]
+    for info in infos:
+        entries = [metrics.get(f"{info.key}/{label.name}") for label in labels]
         if any(entries):
-            columns[TITLES[key]] = [with_interval(entry) for entry in entries]
+            columns[info.title] = [with_interval(entry) for entry in entries]
     st.dataframe(columns, hide_index=True, alt="Scores by label with 95 percent intervals")
 
 
-def distribution(result: dict[str, Any]) -> None:
-    """Draw every case's Dice beside a box, so that the mean hides nothing."""
+def distribution(result: dict[str, Any], info: MetricInfo) -> None:
+    """Draw every case's score beside a box, so that the mean hides nothing."""
     import plotly.graph_objects as go
 
-    st.subheader("Spread of Dice")
-    rows = [row for row in result["per_case"] if row["scores"].get("dice") is not None]
+    st.subheader(f"Spread of {info.title}")
+    rows = [row for row in result["per_case"] if row["scores"].get(info.key) is not None]
     if not rows:
-        st.caption("No case has a Dice.")
+        st.caption(f"No case has a {info.title}.")
         return
     color = "#4fb3bf" if st.context.theme.type != "light" else "#0b7285"
     figure = go.Figure(
         go.Box(
-            x=[row["scores"]["dice"] for row in rows],
+            x=[row["scores"][info.key] for row in rows],
             text=[row["case"] for row in rows],
             boxpoints="all",
             jitter=0.5,
@@ -111,19 +96,24 @@ def distribution(result: dict[str, Any]) -> None:
         )
     )
     figure.update_layout(height=170, margin={"l": 10, "r": 10, "t": 10, "b": 40}, showlegend=False)
-    figure.update_xaxes(range=[-0.03, 1.03], title="Dice")
-    st.plotly_chart(figure, config={"displayModeBar": False}, alt="Dice of every case as points with a box")
+    figure.update_xaxes(title=info.title)
+    if info.limits is not None:
+        margin = 0.03 * (info.limits[1] - info.limits[0])
+        figure.update_xaxes(range=[info.limits[0] - margin, info.limits[1] + margin])
+    st.plotly_chart(figure, config={"displayModeBar": False}, alt=f"{info.title} of every case, with a box")
 
 
-def per_case(result: dict[str, Any], payload: EvaluatePayload) -> dict[str, Any] | None:
+def per_case(
+    result: dict[str, Any], payload: EvaluatePayload, infos: tuple[MetricInfo, ...]
+) -> dict[str, Any] | None:
     """Show one row a case, worst first; returns the row that was clicked, else the worst."""
     rows = result["per_case"]
-    keys = [key for key in PRIMARY if any(row["scores"].get(key) is not None for row in rows)]
+    known = [info for info in infos if any(row["scores"].get(info.key) is not None for row in rows)]
     table: dict[str, list[Any]] = {
         "case": [row["case"] for row in rows],
         "patient": [short_patient(row["patient"]) for row in rows],
         "split": [row.get("split") or "" for row in rows],
-        **{TITLES[key]: [row["scores"].get(key) for row in rows] for key in keys},
+        **{info.title: [row["scores"].get(info.key) for row in rows] for info in known},
     }
     widget = f"compare_cases_{result['key'][:16]}"
 
@@ -141,7 +131,7 @@ def per_case(result: dict[str, Any], payload: EvaluatePayload) -> dict[str, Any]
         selection_mode="single-row",
         height=min(360, 38 + 35 * len(rows)),
         alt="Scores by case, worst first",
-        column_config={TITLES[key]: st.column_config.NumberColumn(format="%.3f") for key in keys},
+        column_config={info.title: st.column_config.NumberColumn(format="%.3f") for info in known},
     )
     from core.evaluation.compare import to_csv
 
@@ -158,7 +148,9 @@ def per_case(result: dict[str, Any], payload: EvaluatePayload) -> dict[str, Any]
     return rows[position] if position < len(rows) else None
 
 
-def paired(first: str, second: str, result: dict[str, Any], other: dict[str, Any]) -> None:
+def paired(
+    names: tuple[str, str], result: dict[str, Any], other: dict[str, Any], infos: tuple[MetricInfo, ...]
+) -> None:
     """Show the mean difference of two readers in the cases both have, with its interval by patient."""
     from core.evaluation.intervals import paired_difference_ci
 
@@ -170,12 +162,12 @@ def paired(first: str, second: str, result: dict[str, Any], other: dict[str, Any
         return
     lines: dict[str, list[str]] = {"score": [], "difference": [], "95 % interval": [], "p": []}
     patients = [row["patient"] for row, _ in rows]
-    for key in PRIMARY:
-        a, b = ([_nan(row["scores"].get(key)) for row in side] for side in zip(*rows, strict=True))
+    for info in infos:
+        a, b = ([_nan(row["scores"].get(info.key)) for row in side] for side in zip(*rows, strict=True))
         difference = paired_difference_ci(a, b, patients)
         if not difference.n_cases:
             continue
-        lines["score"].append(TITLES[key])
+        lines["score"].append(info.title)
         lines["difference"].append(f"{difference.mean:+.3f}")
         known = difference.lo is not None and difference.hi is not None
         lines["95 % interval"].append(f"{difference.lo:+.3f} to {difference.hi:+.3f}" if known else "–")
@@ -183,7 +175,7 @@ def paired(first: str, second: str, result: dict[str, Any], other: dict[str, Any
     st.dataframe(lines, hide_index=True, alt="Paired differences of two readers")
     common = count_words(len(rows), "common case", "common cases")
     st.caption(
-        f"{escape(first)} minus {escape(second)} in {common}; interval by resampling patients, p by "
+        f"{escape(names[0])} minus {escape(names[1])} in {common}; interval by resampling patients, p by "
         "Wilcoxon's signed-rank test over patients. Above 0 the first has the higher score."
     )
 

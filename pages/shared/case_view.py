@@ -11,8 +11,17 @@ import streamlit as st
 
 from pages.shared.messages import escape, show_errors
 from pages.shared.pickers import pick_slice
-from pages.shared.render import fullest_plane, label_map, label_plane, overlay, plane_display, to_png
-from pages.shared.viewer import label_legend, show_plane, window_controls
+from pages.shared.render import (
+    Look,
+    label_plane,
+    plane_display,
+    plane_reading,
+    start_plane,
+    to_png,
+    whole_reading,
+    with_reading,
+)
+from pages.shared.viewer import label_legend, look_controls, show_plane, window_controls
 
 if TYPE_CHECKING:
     from core.workspace.records import Case, Project, ReadingVersion
@@ -35,22 +44,18 @@ def case_viewer(workspace: Workspace, project: Project, case: Case, key: str) ->
         picture, controls = st.columns([2, 1], gap="medium")
         with controls:
             version = _pick_version(workspace, project, case, key)
-            start = case.info.slices // 2
-            if version is not None and case.info.slices > 1:
-                start = fullest_plane(label_map(workspace, version))
+            start = start_plane(workspace, version, case.info)
             index = pick_slice(case.info, f"{key}_slice_{case.id}", start)
             window = window_controls(workspace, case, key)
-            opacity, contour = 0.0, False
+            look = Look()
             if version is not None:
-                opacity = st.slider("Opacity of the overlay", 0.0, 1.0, 0.45, 0.05, key=f"{key}_opacity")
-                contour = st.toggle("Outline only", key=f"{key}_contour")
+                look = look_controls(key)
                 label_legend(project.labels)
                 _downloads(workspace, case, version, index, key)
         with picture:
             shown = plane_display(workspace, case, index, window)
-            if version is not None:
-                plane = label_plane(workspace, version, index)
-                shown = overlay(shown, plane, project.labels, opacity, contour)
+            reading = None if version is None else plane_reading(workspace, version, index)
+            shown = with_reading(shown, reading, project.labels, case.info, look)
             show_plane(shown, case.info, f"Slice {index + 1} of {case.info.slices}")
         facts(case)
 
@@ -88,6 +93,8 @@ def _version_title(version: ReadingVersion, newest: bool) -> str:
 
 
 def _downloads(workspace: Workspace, case: Case, version: ReadingVersion, index: int, key: str) -> None:
+    if whole_reading(workspace, version).kind != "mask":
+        return
     name = f"case{case.id}_v{version.version}"
 
     def _png() -> bytes:

@@ -7,11 +7,11 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from core.tasks.task import Curve
 from core.types import Label
 from pages.shared.state import queue
 
-SCORE = "val_dice"
-TRAIN_COLOR, VAL_COLOR = "#4c9be8", "#e6820d"
+COLORS = ("#4c9be8", "#e6820d", "#2ca6a4", "#8c6bb1", "#d4b106")
 MAX_NOTES = 6
 
 
@@ -33,8 +33,8 @@ def epochs_of(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [by_epoch[epoch] for epoch in sorted(by_epoch)]
 
 
-def show_curves(job_id: int, labels: tuple[Label, ...]) -> None:
-    """Draw the loss and the Dice of a training so far."""
+def show_curves(job_id: int, curves: tuple[Curve, ...], labels: tuple[Label, ...]) -> None:
+    """Draw a training so far: the task's charts, its last notes, where it stands."""
     events = events_of(job_id)
     epochs = epochs_of(events)
     for event in [event for event in events if event.get("kind") == "note"][-MAX_NOTES:]:
@@ -47,24 +47,38 @@ def show_curves(job_id: int, labels: tuple[Label, ...]) -> None:
             else f"First epoch: step {latest['step']}, loss {latest['loss']:.3f}."
         )
         return
-    left, right = st.columns(2)
-    loss = [("training", "train_loss", TRAIN_COLOR), ("validation", "val_loss", VAL_COLOR)]
-    score = [("mean", SCORE, VAL_COLOR)]
-    if len(labels) > 1:
-        score += [(label.name, f"{SCORE}/{label.name}", label.color) for label in labels]
-    left.plotly_chart(_chart(epochs, loss, "Loss"), key=f"loss_{job_id}", config={"displayModeBar": False})
-    chart = _chart(epochs, score, "Dice on validation")
-    chart.update_yaxes(range=[0, 1])
-    right.plotly_chart(chart, key=f"dice_{job_id}", config={"displayModeBar": False})
+    for column, (number, curve) in zip(st.columns(len(curves)), enumerate(curves), strict=True):
+        column.plotly_chart(
+            _chart(epochs, curve, lines_of(curve, labels)),
+            key=f"curve_{number}_{job_id}",
+            config={"displayModeBar": False},
+        )
     last = epochs[-1]
     words = [f"Epoch {last['epoch']}", f"loss {last['train_loss']:.3f}"]
-    best = max((event[SCORE] for event in epochs if SCORE in event), default=None)
-    if best is not None:
-        words.append(f"best validation Dice {best:.3f}")
-    st.caption(" · ".join(words))
+    st.caption(" · ".join([*words, *(text for curve in curves if (text := _best(curve, epochs)))]))
 
 
-def _chart(epochs: list[dict[str, Any]], lines: list[tuple[str, str, str]], title: str) -> go.Figure:
+def lines_of(curve: Curve, labels: tuple[Label, ...]) -> list[tuple[str, str, str]]:
+    """Return (name, key, colour) of each line; one per label where the curve asks for it and there are several."""
+    lines: list[tuple[str, str, str]] = []
+    for name, key in curve.lines:
+        if not key.endswith("/"):
+            lines.append((name, key, COLORS[len(lines) % len(COLORS)]))
+        elif len(labels) > 1:
+            lines += [(label.name, f"{key}{label.name}", label.color) for label in labels]
+    return lines
+
+
+def _best(curve: Curve, epochs: list[dict[str, Any]]) -> str:
+    """Say the best value of a curve's first line, where it has one."""
+    values = [event[curve.lines[0][1]] for event in epochs if curve.lines[0][1] in event]
+    if not curve.best or not values:
+        return ""
+    best = max(values) if curve.best == "max" else min(values)
+    return f"best {curve.title} {best:.3f}"
+
+
+def _chart(epochs: list[dict[str, Any]], curve: Curve, lines: list[tuple[str, str, str]]) -> go.Figure:
     figure = go.Figure()
     for name, key, color in lines:
         points = [(event["epoch"], event[key]) for event in epochs if key in event]
@@ -76,10 +90,12 @@ def _chart(epochs: list[dict[str, Any]], lines: list[tuple[str, str, str]], titl
             line={"color": color, "width": 2},
         )
     figure.update_layout(
-        title=title,
+        title=curve.title,
         height=300,
         margin={"l": 10, "r": 10, "t": 40, "b": 10},
         xaxis_title="epoch",
         legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
     )
+    if curve.limits is not None:
+        figure.update_yaxes(range=list(curve.limits))
     return figure

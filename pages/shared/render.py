@@ -7,15 +7,16 @@ by arrays. PNG only: a lossy picture is no basis for looking.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 from PIL import Image as PilImage
 
-from core.readings.reading import Mask
-from core.types import Array, Label, Window
+from core.readings.picture import blend, draw_boxes, overlay, to_rgb
+from core.readings.reading import Boxes, Mask, Reading
+from core.types import Array, ImageInfo, Label, Window
 
 if TYPE_CHECKING:
     from core.workspace.records import Case, ReadingVersion
@@ -88,55 +89,76 @@ def _plane(_workspace: Workspace, _case: Case, image_sha256: str, view: tuple[in
     return to_rgb(shown)
 
 
-def to_rgb(plane: Array) -> Array:
-    """Return a uint8 plane as (y, x, 3); grey is repeated, a missing blue is 0."""
-    if plane.ndim == 2:
-        return np.repeat(plane[..., None], 3, axis=-1)
-    if plane.shape[-1] == 1:
-        return np.repeat(plane, 3, axis=-1)
-    if plane.shape[-1] == 2:
-        return np.concatenate([plane, np.zeros_like(plane[..., :1])], axis=-1)
-    return np.ascontiguousarray(plane[..., :3])
-
-
 def plane_png(workspace: Workspace, case: Case, index: int, window: Window | None = None) -> bytes:
     """Return one plane as PNG, scaled for the screen with square millimetres."""
     return to_png(fit_to_pixels(plane_display(workspace, case, index, window), case.info.in_plane_spacing_mm))
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _reading(_workspace: Workspace, _version: ReadingVersion, version_id: int, sha256: str) -> Mask:
-    mask = _workspace.load_reading(_version, with_probabilities=False)
-    mask.array.flags.writeable = False
-    return mask
+def _reading(_workspace: Workspace, _version: ReadingVersion, version_id: int, sha256: str) -> Reading:
+    return _locked(_workspace.load_reading(_version, with_probabilities=False))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _probable_reading(_workspace: Workspace, _version: ReadingVersion, version_id: int, sha256: str) -> Mask:
-    mask = _workspace.load_reading(_version, with_probabilities=True)
-    mask.array.flags.writeable = False
-    if mask.probabilities is not None:
-        mask.probabilities.flags.writeable = False
-    return mask
+def _probable_reading(
+    _workspace: Workspace, _version: ReadingVersion, version_id: int, sha256: str
+) -> Reading:
+    return _locked(_workspace.load_reading(_version, with_probabilities=True))
+
+
+def _locked(reading: Reading) -> Reading:
+    """Make a reading's arrays read-only: cached objects are shared by all sessions."""
+    for array in vars(reading).values():
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    return reading
+
+
+def whole_reading(workspace: Workspace, version: ReadingVersion, threshold: float | None = None) -> Reading:
+    """Return a reading version, at a probability or score threshold when one is given."""
+    if threshold is None:
+        return _reading(workspace, version, version.id, version.sha256)
+    reading = _probable_reading(workspace, version, version.id, version.sha256)
+    found = reading.at_threshold(threshold)
+    return found if isinstance(found, Boxes) else Mask(found)
+
+
+def plane_reading(
+    workspace: Workspace, version: ReadingVersion, index: int, threshold: float | None = None
+) -> Reading:
+    """Return one plane of a reading version as the reading of a single image."""
+    if threshold is not None:
+        probable = _probable_reading(workspace, version, version.id, version.sha256)
+        if isinstance(probable, Mask) and probable.probabilities is not None and probable.array.ndim == 3:
+            plane = Mask(probable.array[index], probable.probabilities[:, index])
+            return Mask(plane.at_threshold(threshold))
+    return plane_of_reading(whole_reading(workspace, version, threshold), index)
+
+
+def plane_of_reading(reading: Reading, index: int) -> Reading:
+    """Return one plane of a reading; a mask of one plane is itself."""
+    if isinstance(reading, Boxes):
+        found = reading.only(reading.planes == index)
+        return replace(found, planes=np.zeros(len(found), np.int32))
+    return Mask(plane_of(reading.array, index))
 
 
 def label_map(workspace: Workspace, version: ReadingVersion, threshold: float | None = None) -> Array:
-    """Return a reading version's whole label map (read-only), at a probability threshold when it has one."""
-    if threshold is None:
-        return _reading(workspace, version, version.id, version.sha256).array
-    return _probable_reading(workspace, version, version.id, version.sha256).at_threshold(threshold)
+    """Return a mask version's whole label map (read-only), at a probability threshold when it has one."""
+    return _as_mask(whole_reading(workspace, version, threshold)).array
 
 
 def label_plane(
     workspace: Workspace, version: ReadingVersion, index: int, threshold: float | None = None
 ) -> Array:
-    """Return one plane of a reading version as a label map of shape (y, x)."""
-    if threshold is None:
-        return plane_of(label_map(workspace, version), index)
-    mask = _probable_reading(workspace, version, version.id, version.sha256)
-    if mask.probabilities is None or mask.array.ndim == 2:
-        return mask.at_threshold(threshold)
-    return Mask(mask.array[index], mask.probabilities[:, index]).at_threshold(threshold)
+    """Return one plane of a mask version as a label map of shape (y, x)."""
+    return _as_mask(plane_reading(workspace, version, index, threshold)).array
+
+
+def _as_mask(reading: Reading) -> Mask:
+    if not isinstance(reading, Mask):
+        raise ValueError(f"This reading holds {reading.kind}, a mask is needed here.")
+    return reading
 
 
 def plane_of(array: Array, index: int) -> Array:
@@ -152,53 +174,44 @@ def fullest_plane(array: Array) -> int:
     return int(areas.argmax()) if areas.any() else array.shape[0] // 2
 
 
-def edges(marked: Array) -> Array:
-    """Return the pixels of a boolean plane that touch something else (of 4 neighbours)."""
-    inner = marked.copy()
-    inner[1:] &= marked[:-1]
-    inner[:-1] &= marked[1:]
-    inner[:, 1:] &= marked[:, :-1]
-    inner[:, :-1] &= marked[:, 1:]
-    return marked & ~inner
+def start_plane(workspace: Workspace, version: ReadingVersion | None, info: ImageInfo) -> int:
+    """Return the plane to open with: where a reading has most, else the middle one."""
+    if version is None or info.slices == 1:
+        return info.slices // 2
+    reading = whole_reading(workspace, version)
+    if isinstance(reading, Mask):
+        return fullest_plane(reading.array)
+    return int(np.bincount(reading.planes).argmax()) if len(reading) else info.slices // 2
 
 
-def label_rgb(color: str) -> tuple[int, int, int]:
-    """Turn "#rrggbb" into three numbers."""
-    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+@dataclass(frozen=True)
+class Look:
+    """How a reading is laid over its picture: strength of a mask's colours, or its outline only."""
+
+    opacity: float = 0.45
+    contour: bool = False
 
 
-def overlay(
-    base_rgb: Array, label_map: Array, labels: tuple[Label, ...], opacity: float, contour: bool = False
+def with_reading(
+    picture: Array, reading: Reading | None, labels: tuple[Label, ...], info: ImageInfo, look: Look
 ) -> Array:
-    """Lay a label map over a picture.
+    """Return a picture made for the screen (square millimetres) with the reading of its plane over it.
 
     Args:
-        base_rgb: uint8 of shape (y, x, 3).
-        label_map: values of ``labels``, shape (y, x); 0 is background.
-        labels: the project's labels with their colours.
-        opacity: 0 (nothing to see) to 1 (the mask hides the image).
-        contour: True draws the outline only, at full strength when opacity is above 0.
-
-    Returns:
-        A new uint8 array of the same shape.
+        picture: uint8 (y, x, 3) on the image's grid.
+        reading: of this plane; None shows the picture alone.
+        labels: the project's labels.
+        info: geometry of the image.
+        look: how the reading is drawn; opacity 0 hides it.
     """
-    if label_map.shape != base_rgb.shape[:2]:
-        raise ValueError(f"the mask has shape {label_map.shape}, the picture {base_rgb.shape[:2]}.")
-    shown = base_rgb.copy()
-    strength = min(max(opacity, 0.0), 1.0)
-    if strength == 0:
-        return shown
-    for label in labels:
-        marked = label_map == label.value
-        if contour:
-            shown[edges(marked)] = label_rgb(label.color)
-        else:
-            _blend(shown, marked, label_rgb(label.color), strength)
-    return shown
-
-
-def _blend(picture: Array, marked: Array, color: tuple[int, int, int], strength: float) -> None:
-    picture[marked] = ((1 - strength) * picture[marked] + strength * np.array(color)).round().astype(np.uint8)
+    if isinstance(reading, Mask):
+        picture = overlay(picture, reading.array, labels, look.opacity, look.contour)
+    fitted = fit_to_pixels(picture, info.in_plane_spacing_mm)
+    if isinstance(reading, Boxes) and look.opacity > 0:
+        # Drawn on the enlarged picture, so that lines and letters stay fine.
+        scale = (fitted.shape[1] / picture.shape[1], fitted.shape[0] / picture.shape[0])
+        return draw_boxes(fitted, reading, labels, scale)
+    return fitted
 
 
 def error_map_rgb(
@@ -227,7 +240,7 @@ def error_map_rgb(
         (WRONG_LABEL, OTHER_LABEL),
     ):
         where = agreement == code
-        _blend(shown, where, color, opacity)
+        blend(shown, where, color, opacity)
         counts.append(int(np.count_nonzero(where)))
     return shown, Agreement(*counts)
 

@@ -19,7 +19,7 @@ from pages.shared.render import (
     ONLY_REFERENCE,
     OTHER_LABEL,
     Agreement,
-    fit_to_pixels,
+    Look,
     start_window,
     to_png,
     value_range,
@@ -69,6 +69,12 @@ def window_controls(workspace: Workspace, case: Case, key: str) -> Window:
     level = st.slider(f"Level{unit}", float(low), float(high), step=step, key=level_key, format=digits)
     width = st.slider(f"Width{unit}", step, float(widest), step=step, key=width_key, format=digits)
     return Window(float(level), max(float(width), 1e-6))
+
+
+def look_controls(key: str) -> Look:
+    """Ask how the reading is laid over the picture."""
+    opacity = st.slider("Opacity of the overlay", 0.0, 1.0, 0.45, 0.05, key=f"{key}_opacity")
+    return Look(opacity, st.toggle("Outline only", key=f"{key}_contour"))
 
 
 def scale_bar(info: ImageInfo, columns_on_screen: int) -> tuple[float, int] | None:
@@ -124,18 +130,17 @@ def draw_marks(picture: Array, info: ImageInfo, lines: int = 42) -> Array:
 
 
 def show_plane(picture: Array, info: ImageInfo, alt: str, small: bool = False) -> None:
-    """Show a picture on the image's grid with square millimetres, as PNG, no higher than a screen.
+    """Show a picture with side letters and scale bar, as PNG, no higher than a screen.
 
     Args:
-        picture: (y, x, 3) uint8 on the image's grid.
+        picture: (y, x, 3) uint8, made for the screen (``render.with_reading``).
         info: geometry of the image.
         alt: what a screen reader says.
         small: True in a narrow column; letters are drawn larger, because the picture is shrunk.
     """
-    fitted = fit_to_pixels(picture, info.in_plane_spacing_mm)
-    fitted = draw_marks(fitted, info, 24 if small else 42)
-    rows, columns = fitted.shape[:2]
-    st.image(to_png(fitted), output_format="PNG", width=max(1, round(MAX_HEIGHT * columns / rows)), alt=alt)
+    marked = draw_marks(picture, info, 24 if small else 42)
+    rows, columns = marked.shape[:2]
+    st.image(to_png(marked), output_format="PNG", width=max(1, round(MAX_HEIGHT * columns / rows)), alt=alt)
 
 
 def _swatch(color: str, text: str) -> str:

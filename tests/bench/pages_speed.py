@@ -31,7 +31,8 @@ RERUN = """() => new Promise((resolve) => {
         if (ran && state === 'notRunning') { watcher.disconnect(); resolve(performance.now() - begun); }
     });
     watcher.observe(app, {attributes: true, attributeFilter: ['data-test-script-state']});
-    document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'r', code: 'KeyR', keyCode: 82, which: 82, bubbles: true}));
+    const key = {key: 'r', code: 'KeyR', keyCode: 82, which: 82, bubbles: true};
+    document.body.dispatchEvent(new KeyboardEvent('keydown', key));
 })"""
 
 

@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.readings.picture import edges, overlay
 from core.readings.reading import Mask
 from core.types import Label
 from core.workspace.records import Project
 from core.workspace.workspace import Workspace
 from pages.shared.render import (
     display_size,
-    edges,
     error_map_rgb,
     fit_to_pixels,
     fullest_plane,
-    overlay,
     plane_display,
 )
 from pages.shared.viewer import scale_bar

@@ -10,7 +10,7 @@ import numpy as np
 from core.errors import TrainingError
 from core.imaging.stored import read_image
 from core.learning.snapshot import Snapshot, SnapshotItem
-from core.readings.stored import read_reading
+from core.readings.stored import read_mask
 from core.tasks.segmentation.augmentation import AugmentationPlan, plan_augmentation
 from core.tasks.segmentation.settings import SegmentationSettings
 from core.tasks.segmentation.spec import (
@@ -269,7 +269,7 @@ def read_labels(item: SnapshotItem) -> Array:
         TrainingError: when it does not fit the image or cannot be read.
     """
     try:
-        array = read_reading(item.reading_path, with_probabilities=False).array
+        array = read_mask(item.reading_path, with_probabilities=False).array
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(
             f"The reference of case {item.case_name} cannot be read; import it again."

@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 
 from core.errors import StorageError
 from core.readings.export import (
-    EXPORTERS,
+    MASK_EXPORTERS,
     ExportItem,
     export_csv,
     export_masks,
@@ -79,6 +79,6 @@ def test_formulas_are_neutralised(text: str) -> None:
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for export in EXPORTERS.values():
+    for export in MASK_EXPORTERS.values():
         with pytest.raises(StorageError):
             export([item("a", FLAT)], LABELS, tmp_path / "file" / "out")

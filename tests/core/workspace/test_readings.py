@@ -73,7 +73,7 @@ def test_readers_and_readings_of(workspace: Workspace) -> None:
 def test_what_does_not_fit_is_refused(workspace: Workspace) -> None:
     project = samples.project(workspace)
     case = samples.case(workspace, project, 1)
-    with pytest.raises(LabelError, match="4 x 4 pixels, the image case 1 has 8 x 9"):
+    with pytest.raises(LabelError, match="case 1: The mask has 4 x 4 pixels, the image has 8 x 9"):
         workspace.save_reading(case.id, "ada", Mask(np.zeros((4, 4), np.uint8)))
     with pytest.raises(NotFound):
         workspace.save_reading(99, "ada", samples.mask(1))

@@ -1,0 +1,150 @@
+"""Readings drawn over pictures: label maps in their colours or as outlines, boxes with label and score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PilImage
+from PIL import ImageDraw, ImageFont
+
+from core.readings.reading import Boxes, Mask, Reading
+from core.types import Array, Label
+
+PREVIEW_OPACITY = 0.4
+LINE_SHARE = 1 / 320  # width of a box's line, as a share of the picture's longer side
+TEXT_SHARE = 1 / 45  # height of its text
+
+
+def edges(marked: Array) -> Array:
+    """Return the pixels of a boolean plane that touch something else (of 4 neighbours)."""
+    inner = marked.copy()
+    inner[1:] &= marked[:-1]
+    inner[:-1] &= marked[1:]
+    inner[:, 1:] &= marked[:, :-1]
+    inner[:, :-1] &= marked[:, 1:]
+    return marked & ~inner
+
+
+def label_rgb(color: str) -> tuple[int, int, int]:
+    """Turn "#rrggbb" into three numbers."""
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def to_rgb(plane: Array) -> Array:
+    """Return a uint8 plane as (y, x, 3); grey is repeated, a missing blue is 0."""
+    if plane.ndim == 2:
+        return np.repeat(plane[..., None], 3, axis=-1)
+    if plane.shape[-1] == 1:
+        return np.repeat(plane, 3, axis=-1)
+    if plane.shape[-1] == 2:
+        return np.concatenate([plane, np.zeros_like(plane[..., :1])], axis=-1)
+    return np.ascontiguousarray(plane[..., :3])
+
+
+def overlay(
+    base_rgb: Array, label_map: Array, labels: tuple[Label, ...], opacity: float, contour: bool = False
+) -> Array:
+    """Lay a label map over a picture.
+
+    Args:
+        base_rgb: uint8 of shape (y, x, 3).
+        label_map: values of ``labels``, shape (y, x); 0 is background.
+        labels: the project's labels with their colours.
+        opacity: 0 (nothing to see) to 1 (the mask hides the image).
+        contour: True draws the outline only, at full strength when opacity is above 0.
+
+    Returns:
+        A new uint8 array of the same shape.
+    """
+    if label_map.shape != base_rgb.shape[:2]:
+        raise ValueError(f"the mask has shape {label_map.shape}, the picture {base_rgb.shape[:2]}.")
+    shown = base_rgb.copy()
+    strength = min(max(opacity, 0.0), 1.0)
+    if strength == 0:
+        return shown
+    for label in labels:
+        marked = label_map == label.value
+        if contour:
+            shown[edges(marked)] = label_rgb(label.color)
+        else:
+            blend(shown, marked, label_rgb(label.color), strength)
+    return shown
+
+
+def blend(picture: Array, marked: Array, color: tuple[int, int, int], strength: float) -> None:
+    """Tint the marked pixels of a picture (y, x, 3), in place."""
+    picture[marked] = ((1 - strength) * picture[marked] + strength * np.array(color)).round().astype(np.uint8)
+
+
+def draw_boxes(
+    base_rgb: Array, boxes: Boxes, labels: tuple[Label, ...], scale_xy: tuple[float, float] = (1.0, 1.0)
+) -> Array:
+    """Draw the boxes of one plane with the name of their label and their score.
+
+    Args:
+        base_rgb: uint8 of shape (y, x, 3).
+        boxes: objects of this plane.
+        labels: the project's labels with their colours.
+        scale_xy: pixels of the picture per pixel of the image, for pictures that were enlarged.
+
+    Returns:
+        A new uint8 array of the same shape.
+    """
+    by_value = {label.value: label for label in labels}
+    picture = PilImage.fromarray(np.ascontiguousarray(base_rgb))
+    pen = ImageDraw.Draw(picture)
+    longest = max(base_rgb.shape[:2])
+    width = max(1, round(longest * LINE_SHARE))
+    font = ImageFont.load_default(max(9, round(longest * TEXT_SHARE)))
+    corners = np.rint(boxes.box_xyxy * (*scale_xy, *scale_xy)).astype(int)
+    for number, (left, top, right, bottom) in enumerate(corners.tolist()):
+        label = by_value.get(int(boxes.labels[number]))
+        if label is None:
+            continue
+        pen.rectangle((left, top, right - 1, bottom - 1), outline=label.color, width=width)
+        words = label.name if boxes.scores is None else f"{label.name} {boxes.scores[number]:.2f}"
+        _write_beside(pen, words, (left, top), label.color, font)
+    return np.asarray(picture)
+
+
+def draw_reading(plane: Array, reading: Reading | None, labels: tuple[Label, ...]) -> Array:
+    """Draw the reading of a single plane over its display picture, as previews show it.
+
+    Args:
+        plane: uint8, yx or yxc.
+        reading: of this very plane; None draws nothing.
+        labels: the project's labels.
+
+    Returns:
+        uint8 (y, x, 3).
+    """
+    picture = to_rgb(plane)
+    if isinstance(reading, Mask):
+        return overlay(picture, reading.array, labels, PREVIEW_OPACITY)
+    if isinstance(reading, Boxes):
+        return draw_boxes(picture, reading, labels)
+    return picture
+
+
+def write_png(picture: Array, path: Path) -> None:
+    """Write a uint8 picture as PNG."""
+    PilImage.fromarray(np.ascontiguousarray(picture)).save(path, format="PNG")
+
+
+def _write_beside(
+    pen: ImageDraw.ImageDraw,
+    words: str,
+    corner: tuple[int, int],
+    color: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    """Write text above a box's corner, or inside where there is no room above, on a plate of the box's colour."""
+    left, top, right, bottom = pen.textbbox((0, 0), words, font=font)
+    height = bottom - top + 4
+    x, y = corner[0], corner[1] - height if corner[1] >= height else corner[1]
+    pen.rectangle((x, y, x + right - left + 4, y + height - 1), fill=color)
+    bright = (
+        sum(part * weight for part, weight in zip(label_rgb(color), (0.3, 0.59, 0.11), strict=True)) > 140
+    )
+    pen.text((x + 2 - left, y + 2 - top), words, fill="black" if bright else "white", font=font)
