@@ -17,7 +17,9 @@ FLAT = ImageInfo("yx", (60, 80), "uint8")
 VOLUME = ImageInfo("zyx", (4, 60, 80), "int16", (3.0, 1.0, 1.0))
 
 
-def random_boxes(seed: int, info: ImageInfo, whole: bool = False, crops: bool = False, more: bool = False) -> Boxes:
+def random_boxes(
+    seed: int, info: ImageInfo, whole: bool = False, crops: bool = False, more: bool = False
+) -> Boxes:
     """Boxes inside an image: of whole or any float32 pixels, with masks, scores and crowds when asked for."""
     random = np.random.default_rng(seed)
     count = int(random.integers(0, 9))

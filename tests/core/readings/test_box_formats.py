@@ -164,7 +164,12 @@ def test_torchvision_reads_the_voc_files(tmp_path: Path) -> None:
     told = VOCDetection.parse_voc_xml(parse(path).getroot())["annotation"]
     assert told["size"] == {"width": "80", "height": "60"}
     [one] = told["object"]
-    assert one["bndbox"] == {"xmin": "1", "ymin": "1", "xmax": "80", "ymax": "60"}  # VOC: from 1, last included
+    assert one["bndbox"] == {
+        "xmin": "1",
+        "ymin": "1",
+        "xmax": "80",
+        "ymax": "60",
+    }  # VOC: from 1, last included
     assert one["name"] == "red cell"
     assert told["filename"] == "a.png"
 
@@ -174,7 +179,9 @@ def test_yolo_lines_are_ultralytics_shares(tmp_path: Path) -> None:
 
     one = Boxes(np.array([[8, 6, 24, 36]], np.float32), np.array([2], np.uint16), np.zeros(1, np.int32))
     files = write(export_yolo, {"a.png": (FLAT, one)}, tmp_path)
-    assert (tmp_path / "labels" / "a.txt").read_text() == "1 0.2 0.35 0.2 0.5\n"  # class, centre, size / image
+    assert (
+        tmp_path / "labels" / "a.txt"
+    ).read_text() == "1 0.2 0.35 0.2 0.5\n"  # class, centre, size / image
     names = yaml.safe_load(files[0].read_text())["names"]
     assert names == {0: "red cell", 1: "white cell", 2: "=plate, é"}
 

@@ -17,7 +17,9 @@ BLOOD = make_labels(["RBC", "WBC", "Platelets"])
 SMEAR = ImageInfo("yxc", (480, 640, 3), "uint8")
 
 
-def boxes_of(root: Path, images: dict[str, ImageInfo], labels, label_map=None) -> tuple[dict[str, Boxes], list]:
+def boxes_of(
+    root: Path, images: dict[str, ImageInfo], labels, label_map=None
+) -> tuple[dict[str, Boxes], list]:
     files = tuple(sorted(path for path in root.rglob("*") if path.is_file())) if root.is_dir() else (root,)
     base = root if root.is_dir() else root.parent
     shown = {file: str(file.relative_to(base)) for file in files}
