@@ -22,6 +22,7 @@ from core.readings.box_export import (
 )
 from core.readings.masks import write_masks_png
 from core.readings.reading import Boxes, Mask, no_boxes
+from core.readings.voc import parse_xml
 from core.types import ImageInfo
 from tests.core.readings.label_samples import (
     FLAT,
@@ -155,13 +156,11 @@ def test_masks_of_a_label_map_in_pycocotools(tmp_path: Path) -> None:
 
 
 def test_torchvision_reads_the_voc_files(tmp_path: Path) -> None:
-    from xml.etree.ElementTree import parse
-
     from torchvision.datasets import VOCDetection
 
     whole = Boxes(np.array([[0, 0, 80, 60]], np.float32), np.array([1], np.uint16), np.zeros(1, np.int32))
     [path] = write(export_voc, {"a.png": (FLAT, whole)}, tmp_path)
-    told = VOCDetection.parse_voc_xml(parse(path).getroot())["annotation"]
+    told = VOCDetection.parse_voc_xml(parse_xml(path.read_text(), path.name))["annotation"]
     assert told["size"] == {"width": "80", "height": "60"}
     [one] = told["object"]
     assert one["bndbox"] == {
@@ -206,7 +205,8 @@ def test_images_without_objects_come_back_as_such(export, tmp_path: Path) -> Non
 
 
 def test_labelimg_corners_and_vocs_own_counting(tmp_path: Path) -> None:
-    row = "<object><name>red cell</name><bndbox><xmin>3</xmin><ymin>4</ymin><xmax>10</xmax><ymax>20</ymax></bndbox></object>"
+    box = "<bndbox><xmin>3</xmin><ymin>4</ymin><xmax>10</xmax><ymax>20</ymax></bndbox>"
+    row = f"<object><name>red cell</name>{box}</object>"
     for name, database in (("a", "Unknown"), ("b", "The VOC2007 Database")):
         source = f"<source><database>{database}</database></source>"
         (tmp_path / f"{name}.xml").write_text(f"<annotation>{source}{row}</annotation>")
