@@ -23,7 +23,11 @@ from core.learning.snapshot import Snapshot
 class Trained(Protocol):
     """The parts of a running training that a checkpoint keeps."""
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """The network that is trained."""
+        ...
+
     optimiser: torch.optim.Optimizer
     average: WeightAverage | None
     sampler: HardCaseSampler

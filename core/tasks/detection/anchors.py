@@ -11,7 +11,9 @@ import numpy.typing as npt
 from core.types import Array
 
 SIZES_PER_LEVEL = 2
-SIDE_PER_STRIDE = 4.0  # side of a level's typical box, in steps of the level (FPN: 224 pixels at stride 32 is 7)
+SIDE_PER_STRIDE = (
+    4.0  # side of a level's typical box, in steps of the level (FPN: 224 pixels at stride 32 is 7)
+)
 EVEN_RATIO = 1.35  # boxes whose middle 80 % of ratios lie within this factor need one ratio only
 RATIO_QUANTILES = (0.1, 0.5, 0.9)
 ROUNDS = 30
@@ -36,7 +38,9 @@ def plan_anchors(sides_wh: Array, strides: tuple[int, ...]) -> Anchors:
 
     Source: k-means with 1 - IoU as distance: Redmon & Farhadi, YOLO9000, 2017.
     """
-    sides = np.asarray(sides_wh, dtype=np.float64)[: SAMPLED_BOXES * 50 : max(1, len(sides_wh) // SAMPLED_BOXES)]
+    sides = np.asarray(sides_wh, dtype=np.float64)[
+        : SAMPLED_BOXES * 50 : max(1, len(sides_wh) // SAMPLED_BOXES)
+    ]
     ratios = _plan_ratios(sides)
     areas = np.sqrt(sides.prod(axis=1))
     home = _levels_of(areas, strides)

@@ -103,7 +103,9 @@ def clip(box_xyxy: Array, size: tuple[int, int]) -> Array:
 
 def is_large_enough(box_xyxy: Array) -> npt.NDArray[np.bool_]:
     """Tell which boxes are large enough to learn from."""
-    kept: npt.NDArray[np.bool_] = (box_xyxy[:, 2:] - box_xyxy[:, :2]).min(axis=1, initial=np.inf) >= LEAST_SIDE
+    kept: npt.NDArray[np.bool_] = (box_xyxy[:, 2:] - box_xyxy[:, :2]).min(
+        axis=1, initial=np.inf
+    ) >= LEAST_SIDE
     return kept
 
 

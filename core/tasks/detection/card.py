@@ -13,26 +13,10 @@ from core.learning.snapshot import Snapshot
 from core.tasks.detection.planning import Plan
 from core.tasks.detection.prediction import DEFAULT_OVERLAP, Rule
 from core.tasks.detection.run import Run
-from core.tasks.detection.scores import DetectionScores
+from core.tasks.detection.scores import Scores
 
 MOST_OVERLAP = 0.5
 FEW_OBJECTS = 20
-
-
-def metrics_of(scores: DetectionScores, snapshot: Snapshot) -> dict[str, float]:
-    """Return validation numbers by name: "map50", "map", "map50/<label>", "f1", "threshold", "n_cases", ..."""
-    items = snapshot.of_split("val")
-    by_label = zip(snapshot.labels, scores.map50_by_label.tolist(), strict=True)
-    named = {f"map50/{label.name}": value for label, value in by_label if value == value}
-    return {
-        "map50": scores.map50,
-        "map": scores.map,
-        **named,
-        "f1": scores.f1,
-        "threshold": scores.threshold,
-        "n_cases": float(len(items)),
-        "n_patients": float(len({item.patient_key for item in items})),
-    }
 
 
 def rule_of(plan: Plan) -> Rule:
@@ -49,10 +33,16 @@ def rule_of(plan: Plan) -> Rule:
     )
 
 
-def make_card(run: Run, scores: DetectionScores) -> dict[str, Any]:
-    """Describe the model of a finished training as plain JSON values."""
+def make_card(run: Run, scores: Scores, described: dict[str, Any]) -> dict[str, Any]:
+    """Describe the model of a finished training as plain JSON values.
+
+    Args:
+        run: the training.
+        scores: of the kept weights on validation.
+        described: the same with intervals.
+    """
     snapshot, plan = run.request.snapshot, run.plan
-    rule = run.validation.rule
+    rule, threshold = run.validation.rule, scores["threshold"]
     return {
         "task": snapshot.task,
         "name": f"{plan.spec.architecture} {plan.spec.encoder}",
@@ -63,22 +53,16 @@ def make_card(run: Run, scores: DetectionScores) -> dict[str, Any]:
         "preprocessing": plan.preprocessing.model_dump(mode="json"),
         "framing": plan.framing.model_dump(mode="json"),
         "inference": {
-            "rule": f"score of at least {scores.threshold:g}, where F1 on validation was best ({scores.f1:.3f})",
-            "threshold": scores.threshold,
+            "rule": f"score of at least {threshold:g}, where F1 on validation was best ({scores['f1']:.3f})",
+            "threshold": threshold,
             "mirror_axes": list(rule.mirror_axes),
             "overlap": rule.overlap,
         },
         "training": _describe_training(run),
-        "metrics": {
-            "split": "val",
-            **{name: {"value": value} for name, value in metrics_of(scores, snapshot).items()
-               if name.startswith(("map", "f1"))},
-            "n_cases": len(snapshot.of_split("val")),
-            "n_patients": len({item.patient_key for item in snapshot.of_split("val")}),
-        },
+        "metrics": described,
         "limits": _limits(run, snapshot),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
+    }
 
 
 def _describe_training(run: Run) -> dict[str, Any]:

@@ -50,12 +50,14 @@ class BoxCache:
         boxes: of each plane, in pixels of the image.
         sizes: (planes, 2) height and width of each plane in its image.
         objects: uint16 numbers of objects, flat as the images are; None where objects have no masks.
+        readings: the cases' references.
     """
 
     images: PlaneImages
     boxes: tuple[PlaneBoxes, ...]
     sizes: npt.NDArray[np.int64]
     objects: Array | None
+    readings: tuple[Boxes, ...]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -112,7 +114,9 @@ def open_cache(snapshot: Snapshot, split: Split, plan: Plan, folder: Path, on_it
         (FORMAT, snapshot.sha256, split, str(plan.spec.has_masks),
          plan.preprocessing.model_dump_json(), plan.framing.model_dump_json())
     )  # fmt: skip
-    index = plane_cache.open_cache(folder, identity, lambda empty: _build(items, readings, plan, empty, on_item))
+    index = plane_cache.open_cache(
+        folder, identity, lambda empty: _build(items, readings, plan, empty, on_item)
+    )
     boxes = [
         plane_boxes(reading, index, snapshot.labels)
         for item, reading in zip(items, readings, strict=True)
@@ -123,6 +127,7 @@ def open_cache(snapshot: Snapshot, split: Split, plan: Plan, folder: Path, on_it
         tuple(boxes),
         np.array([plane_shape(item) for item in items for _ in range(item.info.slices)]),
         np.memmap(folder / OBJECTS_FILE, np.uint16, "r") if plan.spec.has_masks else None,
+        tuple(readings),
     )
 
 
@@ -182,7 +187,9 @@ def crops_per_plane(cache: BoxCache, plan: Plan) -> npt.NDArray[np.int64]:
     if plan.framing.mode == "whole":
         return np.ones(len(cache), dtype=np.int64)
     window = plan.input_size[0] * plan.input_size[1]
-    return np.clip(np.rint(np.sqrt(cache.images.shapes.prod(axis=1) / window)), 1, MOST_CROPS).astype(np.int64)
+    return np.clip(np.rint(np.sqrt(cache.images.shapes.prod(axis=1) / window)), 1, MOST_CROPS).astype(
+        np.int64
+    )
 
 
 def rarity(cache: BoxCache, classes: int) -> npt.NDArray[np.float64]:

@@ -106,9 +106,7 @@ def frames_of(
     return [whole, *(_frame(corner, size, framing.scale, preprocessing) for corner in corners)]
 
 
-def tile_size(
-    shape_yx: tuple[int, int], preprocessing: Preprocessing, framing: Framing
-) -> tuple[int, int]:
+def tile_size(shape_yx: tuple[int, int], preprocessing: Preprocessing, framing: Framing) -> tuple[int, int]:
     """Return (height, width) of a tile in image pixels, at most the image."""
     return (
         min(shape_yx[0], int(preprocessing.input_height / framing.scale)),

@@ -32,7 +32,9 @@ from core.learning.encoders import unknown_name_message
 from core.tasks.detection.spec import GROUP_WIDTH, STRIDE, DetectorSpec
 
 Tensors = dict[str, torch.Tensor]
-SCORE_FLOOR = 0.03  # objects below are not kept: far under any threshold, but mean average precision counts them
+SCORE_FLOOR = (
+    0.03  # objects below are not kept: far under any threshold, but mean average precision counts them
+)
 SUPPRESSION_IOU = 0.6  # inside the network; the final one is in ``merging``
 NORM_GROUPS = 16
 PRIOR_PROBABILITY = 0.01  # of an object at a place, before training: focal loss needs it low
@@ -329,7 +331,7 @@ class _MaskPredictor(nn.Sequential):
             nn.ConvTranspose2d(width, width, 2, 2), nn.ReLU(inplace=True), nn.Conv2d(width, classes, 1)
         )
         for layer in self:
-            if hasattr(layer, "weight"):
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 

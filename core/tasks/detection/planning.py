@@ -169,7 +169,7 @@ def read_boxes(item: SnapshotItem, labels: tuple[Label, ...]) -> Boxes:
             f"The reference of case {item.case_name} has a label numbered {unknown[0]}, "
             "which the project's label set lacks; add the label or correct the box."
         )
-    return reading
+    return reading.counted
 
 
 def make_plan(
@@ -194,6 +194,11 @@ def make_plan(
         return _plan(fingerprint, train, boxes, settings, (device, len(snapshot.labels), norm))
     except ValueError as error:
         raise TrainingError(str(error)) from error
+
+
+def unbent(plan: AugmentationPlan) -> AugmentationPlan:
+    """Leave out elastic bending, after which boxes no longer fit."""
+    return replace(plan, elastic=False)
 
 
 def _measure(train: tuple[SnapshotItem, ...], boxes: list[Boxes], labels: tuple[Label, ...]) -> Fingerprint:
@@ -246,7 +251,10 @@ def _plan(
     channels = plan_channels(seen.channels, settings.channels, settings.weights)
     preprocessing, framing = _plan_framing(seen, train, settings, kind, channels)
     sides = np.concatenate(
-        [_sides(one) * _scale_of(item, preprocessing, framing) for item, one in zip(train, boxes, strict=True)]
+        [
+            _sides(one) * _scale_of(item, preprocessing, framing)
+            for item, one in zip(train, boxes, strict=True)
+        ]
     )
     spec = _plan_spec(seen, settings, classes, channels, norm or "group", framing.scale)
     anchors = Anchors((), (1.0,))
@@ -256,12 +264,11 @@ def _plan(
             spec.model_dump() | {"anchor_sizes": anchors.sizes, "anchor_ratios": anchors.ratios}
         )
     check_input_size(spec, preprocessing)
-    augmentation = replace(plan_augmentation(settings), elastic=False)  # boxes do not bend
     return Plan(
         spec=spec,
         preprocessing=preprocessing,
         framing=framing,
-        augmentation=augmentation,
+        augmentation=unbent(plan_augmentation(settings)),
         mosaic=settings.mosaic,
         batch_size=settings.batch_size or (MASK_BATCH if spec.has_masks else DEFAULT_BATCH)[kind],
         sizes=PROGRESSIVE_SIZES if settings.progressive_size else ((0.0, 1.0),),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from core.learning.devices import autocast_for, memory_format_of
 from core.learning.package import load_weights, read_card
 from core.learning.planes import FloatArray, IntensityScale, channels_message, measure_scale, prepare_plane
 from core.learning.preprocessing import Preprocessing
+from core.readings.findings import link_findings
 from core.readings.reading import Boxes, crop_shape, no_boxes
 from core.tasks.detection.augmentation import mirror_boxes
 from core.tasks.detection.frames import Frame, frames_of
@@ -112,8 +113,8 @@ class DetectionPredictor:
     def predict(self, image: Image, options: PredictOptions) -> Boxes:
         """Return the objects of one image on its own grid; volumes and frames plane by plane.
 
-        With ``options.keep_probabilities`` unsure objects are kept too, each with its score, so that another
-        threshold can be chosen later; else only those that reach the threshold.
+        Volumes' objects are linked to findings in space. With ``options.keep_probabilities`` unsure objects are
+        kept, too, so that another threshold can be chosen later; the reading says from which score they count.
 
         Raises:
             WeightsError: when the image's channels do not fit the model.
@@ -128,10 +129,11 @@ class DetectionPredictor:
         planes = []
         for index in range(image.info.slices):
             found = self._read_plane(image, index, scale, options)
-            if not options.keep_probabilities or options.threshold is not None:
-                found = found.only(found.scores >= threshold)
             planes.append(self.to_boxes(found, index, image.info.spatial_shape[-2:]))
-        return join_planes(planes)
+        boxes = replace(join_planes(planes), threshold=float(threshold))
+        if image.info.is_volume:
+            boxes = link_findings(boxes)
+        return boxes if options.keep_probabilities else boxes.decided()
 
     def detect(self, inputs: FloatArray, flips: bool) -> list[Found]:
         """Return the objects of each input (N, H, W, channels), in input pixels.
@@ -194,7 +196,7 @@ class DetectionPredictor:
         for batch in _batches(frames, self.batch_size):
             inputs = np.stack([frame.cut(plane, prepare, size) for frame in batch])
             for frame, found in zip(batch, self.detect(inputs, options.flips), strict=True):
-                parts.append(_placed(found, frame, shape))
+                parts.append(place_in_image(found, frame))
         every = join(parts)
         if len(frames) > 1:
             return merge_tiles(every, options.across_labels)
@@ -264,12 +266,10 @@ def crop_of(mask: FloatArray, whole_xyxy: Array, box_xyxy: Array) -> npt.NDArray
     return crop
 
 
-def _placed(found: Found, frame: Frame, shape_yx: tuple[int, int]) -> Found:
-    """Bring a frame's objects to the image; those that lie in the filling are left out."""
-    inside = (found.box_xyxy[:, 0] < frame.columns) & (found.box_xyxy[:, 1] < frame.rows)
-    found = found.only(inside)
-    boxes = frame.to_image(found.box_xyxy)
-    return Found(boxes, found.scores, found.labels, found.masks)
+def place_in_image(found: Found, frame: Frame) -> Found:
+    """Bring a frame's objects from the input to the image; those in the filling are left out."""
+    found = found.only((found.box_xyxy[:, 0] < frame.columns) & (found.box_xyxy[:, 1] < frame.rows))
+    return Found(frame.to_image(found.box_xyxy), found.scores, found.labels, found.masks)
 
 
 def _numbers(values: torch.Tensor) -> FloatArray:

@@ -18,7 +18,7 @@ from core.learning.weights import WeightsReport
 from core.tasks.detection.data import Batch, SampleKey
 from core.tasks.detection.networks import Detector
 from core.tasks.detection.planning import Plan
-from core.tasks.detection.scores import DetectionScores
+from core.tasks.detection.scores import Scores
 from core.tasks.detection.settings import DetectionSettings
 from core.tasks.detection.validation import ValidationData
 from core.tasks.task import OnEvent, ShouldStop, TrainingRequest
@@ -51,7 +51,7 @@ class Run:
     seen: list[tuple[torch.Tensor, dict[str, torch.Tensor]]] = field(default_factory=list)
     parts: dict[str, float] = field(default_factory=dict)
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    best_scores: DetectionScores | None = None
+    best_scores: Scores | None = None
 
     def collect_losses(self) -> None:
         """Fetch losses from the device. Rarely, because it waits for the device."""
@@ -75,10 +75,7 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint."""
         self.collect_losses()
-        best = self.best_scores
-        scores: dict[str, Any] = {"parts": self.parts, "best": None}
-        if best is not None:
-            scores["best"] = asdict(best) | {"map50_by_label": torch.from_numpy(best.map50_by_label)}
+        scores = {"parts": self.parts, "best": self.best_scores}
         save_training(self, self.request.work_dir, self._identity(), scores)
 
     def resume(self) -> bool:
@@ -86,11 +83,7 @@ class Run:
         state = resume_training(self, self.request.work_dir, self._identity())
         if state is None:
             return False
-        scores = state["best_scores"]
-        self.parts = scores["parts"]
-        if scores["best"] is not None:
-            best = scores["best"]
-            self.best_scores = DetectionScores(**best | {"map50_by_label": best["map50_by_label"].numpy()})
+        self.parts, self.best_scores = state["best_scores"]["parts"], state["best_scores"]["best"]
         return True
 
     def _identity(self) -> dict[str, str]:

@@ -28,7 +28,9 @@ class DetectionSettings(BaseModel):
     weights: Literal["scratch", "hub", "file", "model"] = knobs.WEIGHTS
     freeze_encoder_epochs: int = knobs.FREEZE_ENCODER_EPOCHS
     norm: Literal["auto", "group", "batch", "frozen"] = knob(
-        "auto", "Model", "Normalisation; auto takes group from scratch and keeps pretrained batch norm frozen."
+        "auto",
+        "Model",
+        "Normalisation; auto takes group from scratch and keeps pretrained batch norm frozen.",
     )
     features: int = knob(128, "Model", "Channels of the pyramid.", ge=32, le=1024, multiple_of=32)
     head_convs: int = knob(2, "Model", "Convolutions in the head of fcos and retinanet.", ge=1, le=8)

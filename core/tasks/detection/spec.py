@@ -129,6 +129,4 @@ def check_input_size(spec: DetectorSpec, preprocessing: Preprocessing) -> None:
         )
     size = (preprocessing.input_height, preprocessing.input_width)
     if any(length % STRIDE for length in size):
-        raise ValueError(
-            f"Input height and width must be divisible by {STRIDE}, got {size[0]} x {size[1]}."
-        )
+        raise ValueError(f"Input height and width must be divisible by {STRIDE}, got {size[0]} x {size[1]}.")

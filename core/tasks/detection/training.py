@@ -27,7 +27,7 @@ from core.learning.sampling import HardCaseSampler, sample_seed
 from core.learning.state import keep_weights
 from core.learning.weights import WeightsReport, load_initial_weights, read_weights_file
 from core.tasks.detection.augmentation import build_augmentation
-from core.tasks.detection.card import make_card, metrics_of, rule_of
+from core.tasks.detection.card import make_card, rule_of
 from core.tasks.detection.data import (
     Batch,
     BoxCache,
@@ -40,12 +40,14 @@ from core.tasks.detection.data import (
 from core.tasks.detection.networks import Detector, build_network
 from core.tasks.detection.planning import Plan, make_plan
 from core.tasks.detection.run import Run, plan_event
-from core.tasks.detection.scores import DetectionScores
+from core.tasks.detection.scores import Scores, describe_readings
 from core.tasks.detection.settings import DetectionSettings
 from core.tasks.detection.spec import Norm
 from core.tasks.detection.validation import ValidationData, draw_samples, validate
 from core.tasks.task import OnEvent, ShouldStop, TrainingRequest, TrainingResult
 from core.types import Split
+
+KEPT_SAMPLES = 3  # validations whose pictures stay: a page may still show those before the last
 
 
 class _Stopped(Exception):
@@ -75,7 +77,9 @@ def train(request: TrainingRequest, on_event: OnEvent, should_stop: ShouldStop) 
         if run is None or run.course.progress.step == 0:
             return TrainingResult({}, 0, time.perf_counter() - started, stopped=True, reason="stopped")
         run.save()
-        return TrainingResult({}, run.course.progress.epoch, run.course.seconds, stopped=True, reason="stopped")
+        return TrainingResult(
+            {}, run.course.progress.epoch, run.course.seconds, stopped=True, reason="stopped"
+        )
     except torch.cuda.OutOfMemoryError as error:
         raise TrainingError(
             "The GPU has too little memory for these settings; choose a smaller batch_size, input_size or encoder."
@@ -99,7 +103,9 @@ def prepare(request: TrainingRequest, on_event: OnEvent, should_stop: ShouldStop
     on_event({"kind": "note", "message": initial.sentence()})
     rule = rule_of(plan)
     course = Course(settings, len(val_cache), Pace(started))
-    course.closing_validations = 1.0 + 2 ** len(rule.mirror_axes)  # the last one looks at mirrored images, too
+    course.closing_validations = 1.0 + 2 ** len(
+        rule.mirror_axes
+    )  # the last one looks at mirrored images, too
     workers = choose_workers(settings.workers, request.device)
     maker = SampleMaker(cache, build_augmentation(plan.augmentation), plan)
     return Run(
@@ -263,12 +269,12 @@ def _end_epoch(run: Run) -> str:
     return reason
 
 
-def _worth(scores: DetectionScores) -> float:
+def _worth(scores: Scores) -> float:
     """Return what the best weights are chosen by: both averages, as one alone is noisy on few images."""
-    return (scores.map50 + scores.map) / 2
+    return (scores["map50"] + scores["map"]) / 2
 
 
-def _validate(run: Run) -> DetectionScores:
+def _validate(run: Run) -> Scores:
     """Validate the averaged weights where there are any, else the present ones; draw some cases."""
     begun = time.perf_counter()
     with nullcontext() if run.average is None else run.average.applied_to(run.network):
@@ -276,11 +282,9 @@ def _validate(run: Run) -> DetectionScores:
     if run.settings.samples:
         epoch = run.course.progress.epoch + 1
         folder = run.request.work_dir / "samples"
-        predictor = run.validation.predictor(run.network)
-        files = draw_samples(predictor, run.validation, found, scores.threshold, folder / str(epoch))
-        for old in folder.iterdir():  # a page may still show the last ones
-            if int(old.name) < run.course.progress.best_epoch and int(old.name) < epoch - 1:
-                shutil.rmtree(old, ignore_errors=True)
+        files = draw_samples(run.validation, found, scores["threshold"], folder / str(epoch))
+        for old in sorted(folder.iterdir(), key=lambda path: int(path.name))[:-KEPT_SAMPLES]:
+            shutil.rmtree(old, ignore_errors=True)
         run.on_event({"kind": "samples", "epoch": epoch, "files": files})
     run.course.note_validation(begun)
     return scores
@@ -291,7 +295,7 @@ def _keep_going(run: Run) -> None:
         raise _Stopped
 
 
-def _tell_epoch(run: Run, event: dict[str, Any], scores: DetectionScores | None) -> None:
+def _tell_epoch(run: Run, event: dict[str, Any], scores: Scores | None) -> None:
     event = {
         "kind": "epoch",
         "epoch": run.course.progress.epoch,
@@ -301,10 +305,7 @@ def _tell_epoch(run: Run, event: dict[str, Any], scores: DetectionScores | None)
         "progress": run.course.share_done,
     }
     if scores is not None:
-        event |= {"val_map50": scores.map50, "val_map": scores.map, "val_f1": scores.f1}
-        for label, value in zip(run.request.snapshot.labels, scores.map50_by_label.tolist(), strict=True):
-            if value == value:  # labels that validation lacks have none
-                event[f"val_map50/{label.name}"] = value
+        event |= {f"val_{name}": value for name, value in scores.items()}
     run.on_event(event)
 
 
@@ -313,7 +314,9 @@ def _finish(run: Run, reason: str) -> TrainingResult:
     if run.best_scores is None:  # the last epoch validates, or early stopping has; kept for the type checker
         raise TrainingError("Training ended before its first validation; give it more time.")
     run.network.load_state_dict(run.best_weights)
-    scores, _ = validate(run.network, run.validation, lambda: None, flips=True)
-    write_package(run.request.out_dir, run.best_weights, make_card(run, scores))
-    metrics = metrics_of(scores, run.request.snapshot)
-    return TrainingResult(metrics, run.course.progress.epoch, run.course.seconds, reason=reason)
+    data = run.validation
+    scores, found = validate(run.network, data, lambda: None, flips=True)
+    described = describe_readings(data.items, found, data.cache.readings, data.labels, scores["threshold"])
+    write_package(run.request.out_dir, run.best_weights, make_card(run, scores, described))
+    counts = {name: float(described[name]) for name in ("n_cases", "n_patients")}
+    return TrainingResult(scores | counts, run.course.progress.epoch, run.course.seconds, reason=reason)

@@ -13,13 +13,14 @@ from core.imaging.stored import read_image
 from core.imaging.windows import default_window, to_display
 from core.learning.snapshot import SnapshotItem
 from core.readings.picture import draw_boxes, to_rgb, write_png
+from core.readings.reading import Boxes
 from core.tasks.detection.data import BoxCache
 from core.tasks.detection.frames import pad_to, whole_frame
-from core.tasks.detection.merging import Found, suppress
+from core.tasks.detection.merging import suppress
 from core.tasks.detection.networks import Detector
 from core.tasks.detection.planning import Plan
-from core.tasks.detection.prediction import DetectionPredictor, Rule
-from core.tasks.detection.scores import DetectionScores, PlanePair, score_planes
+from core.tasks.detection.prediction import DetectionPredictor, Rule, join_planes, place_in_image
+from core.tasks.detection.scores import Scores, score_readings
 from core.tasks.task import PredictOptions
 from core.types import Label
 
@@ -51,13 +52,15 @@ class ValidationData:
     def predictor(self, network: Detector) -> DetectionPredictor:
         """Return the network as it will be used."""
         looks = (self.plan.preprocessing, self.plan.framing)
-        return DetectionPredictor(network, looks, [label.value for label in self.labels], self.device, self.rule)
+        return DetectionPredictor(
+            network, looks, [label.value for label in self.labels], self.device, self.rule
+        )
 
 
 def validate(
     network: Detector, data: ValidationData, keep_going: Callable[[], None], flips: bool = False
-) -> tuple[DetectionScores, list[Found]]:
-    """Run the network on all validation cases; return scores and what it found on each plane.
+) -> tuple[Scores, list[Boxes]]:
+    """Run the network on all validation cases; return scores and what it found in each.
 
     Args:
         network: is put in evaluation mode and back.
@@ -67,26 +70,23 @@ def validate(
     """
     read = _read_whole if data.plan.framing.mode == "whole" else _read_tiles
     found = read(data.predictor(network), data, keep_going, flips)
-    pairs = [PlanePair(one, truth) for one, truth in zip(found, data.cache.boxes, strict=True)]
-    return score_planes(pairs, len(data.labels)), found
+    return score_readings(data.items, found, data.cache.readings, data.labels), found
 
 
-def draw_samples(
-    predictor: DetectionPredictor, data: ValidationData, found: list[Found], threshold: float, folder: Path
-) -> list[str]:
-    """Draw what was found on some validation planes, evenly chosen; return the pictures' paths."""
+def draw_samples(data: ValidationData, found: list[Boxes], threshold: float, folder: Path) -> list[str]:
+    """Draw what was found in some validation planes, evenly chosen; return the pictures' paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    count = min(data.samples, len(found))
-    files = []
-    for place in np.unique(np.linspace(0, len(found) - 1, count).round().astype(int)):
-        item = data.items[int(data.cache.images.items[place])]
+    count = min(data.samples, len(data.cache))
+    files: list[str] = []
+    for place in np.unique(np.linspace(0, len(data.cache) - 1, count).round().astype(int)):
+        number, index = int(data.cache.images.items[place]), int(data.cache.images.slices[place])
+        item = data.items[number]
         image = read_image(item.image_path, item.info)
         window = image.info.window or default_window(image.array, image.info)
-        plane = to_display(image.plane(int(data.cache.images.slices[place])), window, image.info.inverted)
-        sure = found[place].only(found[place].scores >= threshold)
-        boxes = predictor.to_boxes(sure, 0, plane.shape[:2])
+        plane = to_display(image.plane(index), window, image.info.inverted)
+        boxes = found[number].only(found[number].planes == index).at_threshold(threshold)
         scale = min(1.0, SHOWN_SIDE / max(plane.shape[:2]))
-        size = (round(plane.shape[1] * scale), round(plane.shape[0] * scale))
+        size = (max(1, round(plane.shape[1] * scale)), max(1, round(plane.shape[0] * scale)))
         shown = to_rgb(cv2.resize(np.ascontiguousarray(plane), size, interpolation=cv2.INTER_AREA))
         path = folder / f"{len(files)}.png"
         write_png(draw_boxes(shown, boxes, data.labels, (scale, scale)), path)
@@ -96,42 +96,30 @@ def draw_samples(
 
 def _read_whole(
     predictor: DetectionPredictor, data: ValidationData, keep_going: Callable[[], None], flips: bool
-) -> list[Found]:
-    """Read planes from the cache, several at a time; objects in image pixels."""
-    every: list[Found] = []
-    size = predictor.batch_size
+) -> list[Boxes]:
+    """Read planes from the cache, several at a time."""
+    by_item: list[list[Boxes]] = [[] for _ in data.items]
+    images, size = data.cache.images, predictor.batch_size
     for first in range(0, len(data.cache), size):
         keep_going()
-        every += _whole_found(predictor, data, list(range(first, min(first + size, len(data.cache)))), flips)
-    return every
-
-
-def _whole_found(
-    predictor: DetectionPredictor, data: ValidationData, planes: list[int], flips: bool
-) -> list[Found]:
-    size = data.plan.input_size
-    inputs = [pad_to(data.cache.images.plane(number).astype(np.float32), size) for number in planes]
-    found = []
-    for number, one in zip(planes, predictor.detect(np.stack(inputs), flips), strict=True):
-        shape = (int(data.cache.sizes[number, 0]), int(data.cache.sizes[number, 1]))
-        frame = whole_frame(shape, data.plan.preprocessing, data.plan.framing)
-        kept = suppress(one)
-        found.append(Found(frame.to_image(kept.box_xyxy), kept.scores, kept.labels, kept.masks))
-    return found
+        planes = range(first, min(first + size, len(data.cache)))
+        inputs = [pad_to(images.plane(number).astype(np.float32), data.plan.input_size) for number in planes]
+        for number, found in zip(planes, predictor.detect(np.stack(inputs), flips), strict=True):
+            shape = (int(data.cache.sizes[number, 0]), int(data.cache.sizes[number, 1]))
+            frame = whole_frame(shape, data.plan.preprocessing, data.plan.framing)
+            placed = suppress(place_in_image(found, frame))
+            boxes = predictor.to_boxes(placed, int(images.slices[number]), shape)
+            by_item[int(images.items[number])].append(boxes)
+    return [join_planes(planes) for planes in by_item]
 
 
 def _read_tiles(
     predictor: DetectionPredictor, data: ValidationData, keep_going: Callable[[], None], flips: bool
-) -> list[Found]:
+) -> list[Boxes]:
     """Read large planes as prediction does."""
     options = PredictOptions(flips=flips, device=data.device)
-    number_of = {int(value): number for number, value in enumerate(predictor.values)}
-    every: list[Found] = []
+    found = []
     for item in data.items:
         keep_going()
-        boxes = predictor.predict(read_image(item.image_path, item.info), options)
-        labels = np.array([number_of[int(value)] for value in boxes.labels], np.int64)
-        scores = boxes.scores if boxes.scores is not None else np.ones(len(boxes), np.float32)
-        found = Found(boxes.box_xyxy, scores, labels)
-        every += [found.only(boxes.planes == plane) for plane in range(item.info.slices)]
-    return every
+        found.append(predictor.predict(read_image(item.image_path, item.info), options))
+    return found

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from core.learning.state import identity_of, resume_training, save_training
 from core.learning.course import Course
 from core.learning.ema import WeightAverage
 from core.learning.feed import Feed
 from core.learning.sampling import HardCaseSampler
+from core.learning.state import identity_of, resume_training, save_training
 from core.learning.weights import WeightsReport
 from core.tasks.segmentation.data import Batch, SampleKey
 from core.tasks.segmentation.planning import Plan
