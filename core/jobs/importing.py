@@ -146,7 +146,6 @@ def _import_labels(
         raise LabelError(f"No label files were found at {path.name}; check the path.")
     request = LabelRequest(
         root=root if len(files) > 1 else path,
-        files=tuple(files),
         shown={file: shown_name(str(file.relative_to(root)), payload.display_names) for file in files},
         images={source: case.info for source, case in outcome.by_source.items()},
         labels=project.labels,

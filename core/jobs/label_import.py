@@ -49,7 +49,6 @@ class LabelRequest:
 
     Attributes:
         root: file or folder the labels were given as.
-        files: label files below it.
         shown: label file -> the name its sender knows it by.
         images: name of an image as given (path or file name) -> what is known of it.
         labels: the project's label set.
@@ -59,7 +58,6 @@ class LabelRequest:
     """
 
     root: Path
-    files: tuple[Path, ...]
     shown: Mapping[Path, str]
     images: Mapping[str, ImageInfo]
     labels: tuple[Label, ...]
@@ -95,7 +93,7 @@ def read_labels(request: LabelRequest) -> Iterator[LabelItem]:
     """
     if request.kind not in ("mask", "boxes"):
         raise LabelError("Labels can be imported into projects of masks or boxes only.")
-    labels = sort_labels(request.files, request.format)
+    labels = sort_labels(request.shown, request.format)
     if not labels.files:
         raise LabelError(
             f"No label files ({TITLES[labels.format]}) were found at {request.root.name}; check the path."
@@ -135,7 +133,9 @@ def _read_pictures(request: LabelRequest, labels: Labels) -> Iterator[LabelItem]
 
 
 def _instance_table(request: LabelRequest) -> tuple[InstanceNames, tuple[Problem, ...]]:
-    path = next((file for file in request.files if request.shown[file].lower().endswith(TABLE_NAME)), None)
+    path = next(
+        (file for file, shown in request.shown.items() if Path(shown).name.lower() == TABLE_NAME), None
+    )
     if path is None:
         return {}, ()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -61,18 +61,19 @@ def as_format(text: str) -> LabelFormat:
     return cast("LabelFormat", text)
 
 
-def sort_labels(files: Sequence[Path], wanted: LabelFormat) -> Labels:
+def sort_labels(files: Mapping[Path, str], wanted: LabelFormat) -> Labels:
     """Tell what label files hold.
 
     With "auto" text labels come before masks (images may lie beside them), and of several text formats the first
     of COCO, VOC, YOLO, CSV is taken.
 
     Args:
-        files: all files found.
+        files: all files found, and the names their sender knows them by.
         wanted: a format, or "auto".
     """
-    names = tuple(file for file in files if is_names_file(file))
-    rest = [file for file in files if file not in names and file.name.lower() != TABLE_NAME]
+    names = tuple(file for file, shown in files.items() if is_names_file(Path(shown)))
+    tables = [file for file, shown in files.items() if Path(shown).name.lower() == TABLE_NAME]
+    rest = [file for file in files if file not in names and file not in tables]
     kinds = {file: recognise(file) for file in rest if file.suffix.lower() in ENDINGS}
     if wanted == "auto":
         wanted = _best_kind(rest, kinds)

@@ -27,7 +27,6 @@ from core.readings.objects import (
     LabelFile,
     Problem,
     as_number,
-    number_text,
     read_label_text,
 )
 
@@ -131,9 +130,14 @@ def voc_text(image: FileImage) -> str:
             SubElement(row, tag).text = text
         box = SubElement(row, "bndbox")
         for tag, value, shift in zip(CORNERS, one.box_xyxy or (), (1, 1, 0, 0), strict=True):
-            SubElement(box, tag).text = number_text(value + shift)
+            SubElement(box, tag).text = _exact_text(value + shift)
     indent(root)
     return tostring(root, encoding="unicode") + "\n"
+
+
+def _exact_text(value: float) -> str:
+    """Write all digits: one is taken away again on reading, and what is left must be the same float32."""
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _counts_from_one(root: Element) -> bool:

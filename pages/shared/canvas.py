@@ -23,9 +23,10 @@ import streamlit as st
 
 from core.types import Array
 
-Tool = Literal["brush", "eraser", "polygon", "box", "zoom"]
+Tool = Literal["brush", "eraser", "polygon", "box", "zoom", "move"]
 MODES: dict[Tool, str] = {
     "brush": "freedraw", "eraser": "freedraw", "polygon": "polygon", "box": "rect", "zoom": "rect",
+    "move": "freedraw",
 }  # fmt: skip
 
 ASSETS = Path(__file__).resolve().parent.parent.parent / "assets" / "canvas"

@@ -65,7 +65,7 @@ def read(
     files = tuple(sorted(path for path in root.rglob("*") if path.is_file())) if root.is_dir() else (root,)
     base = root if root.is_dir() else root.parent
     request = LabelRequest(
-        root, files, {file: str(file.relative_to(base)) for file in files}, images, LABELS, kind, form,
+        root, {file: str(file.relative_to(base)) for file in files}, images, LABELS, kind, form,
         parse_label_map(label_map) if label_map else None,
     )  # fmt: skip
     items = list(read_labels(request))

@@ -23,7 +23,7 @@ def boxes_of(
     files = tuple(sorted(path for path in root.rglob("*") if path.is_file())) if root.is_dir() else (root,)
     base = root if root.is_dir() else root.parent
     shown = {file: str(file.relative_to(base)) for file in files}
-    request = LabelRequest(root, files, shown, images, labels, "boxes", "auto", label_map)
+    request = LabelRequest(root, shown, images, labels, "boxes", "auto", label_map)
     items = list(read_labels(request))
     return {item.image: item.reading for item in items if item.image}, items
 
