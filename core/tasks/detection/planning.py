@@ -36,7 +36,7 @@ from core.tasks.detection.spec import (
 from core.types import Array, Label
 
 SAMPLED_ITEMS = 150
-WANTED_SIDE = 24.0  # input pixels that small objects (10th percentile) should have
+WANTED_SIDE = 20.0  # input pixels that small objects should have
 FINE_SIDE = 14.0  # when they have fewer, the pyramid begins at stride 4
 LEAST_SIDE = 8.0  # when whole images would leave them fewer, tiles are looked at
 SMALLEST_INPUT = 64
@@ -66,7 +66,8 @@ class Fingerprint:
         high: 99.5 percentile of the values.
         objects: label value to number of boxes.
         most_objects: of any plane.
-        small_side: side of a small object (10th percentile) in pixels, as the root of its area.
+        small_side: side of a small object in pixels, as the root of its area: the lower quartile of the label whose
+            objects are smallest.
         large_side: the same for a large one (95th percentile).
     """
 
@@ -210,8 +211,8 @@ def _measure(train: tuple[SnapshotItem, ...], boxes: list[Boxes], labels: tuple[
     )
     low, high = (float(value) for value in np.percentile(pixels, (0.5, 99.5)))
     sides = np.sqrt(np.concatenate([_sides(one).prod(axis=1) for one in boxes]))
-    small, large = (float(side) for side in np.percentile(sides, (10, 95)))
     values = np.concatenate([one.labels for one in boxes])
+    small = min(float(np.percentile(sides[values == value], 25)) for value in np.unique(values))
     return Fingerprint(
         items=len(train),
         patients=len({item.patient_key for item in train}),
@@ -224,7 +225,7 @@ def _measure(train: tuple[SnapshotItem, ...], boxes: list[Boxes], labels: tuple[
         objects={label.value: int((values == label.value).sum()) for label in labels},
         most_objects=max(int(np.bincount(one.planes).max()) for one in boxes if len(one)),
         small_side=small,
-        large_side=large,
+        large_side=float(np.percentile(sides, 95)),
     )
 
 
@@ -294,12 +295,14 @@ def _plan_framing(
         settings.fit == "auto" and seen.small_side * side / typical < LEAST_SIDE and typical > side
     )
     shrink = side / typical
-    size = (side, side) if is_tiled else (seen.height * shrink, seen.width * shrink)
+    size = (
+        (_rounded(side), _rounded(side)) if is_tiled else _fitting(seen.height * shrink, seen.width * shrink)
+    )
     values = ValueRange(seen.low, seen.high, seen.modalities)
     preprocessing = Preprocessing(
         **plan_intensities(settings.normalisation, settings.weights, channels, values),
-        input_height=_rounded(size[0]),
-        input_width=_rounded(size[1]),
+        input_height=size[0],
+        input_width=size[1],
         fit="patch" if is_tiled else "resize",
     )
     if is_tiled:
@@ -361,3 +364,19 @@ def _check_masks(train: tuple[SnapshotItem, ...], boxes: list[Boxes], settings: 
 def _rounded(length: float) -> int:
     """Round to the nearest multiple of the network's stride, at least the smallest input."""
     return max(SMALLEST_INPUT, round(length / STRIDE) * STRIDE)
+
+
+def _fitting(height: float, width: float) -> tuple[int, int]:
+    """Return multiples of the stride near a size, of those the ones that an image of its aspect fills best."""
+    options = [
+        (max(SMALLEST_INPUT, rows * STRIDE), max(SMALLEST_INPUT, columns * STRIDE))
+        for rows in (math.floor(height / STRIDE), math.ceil(height / STRIDE))
+        for columns in (math.floor(width / STRIDE), math.ceil(width / STRIDE))
+    ]
+
+    def filled(size: tuple[int, int]) -> tuple[float, float]:
+        scale = min(size[0] / height, size[1] / width)
+        share = scale**2 * height * width / (size[0] * size[1])
+        return round(share, 3), -abs(math.log(size[0] * size[1] / (height * width)))
+
+    return max(options, key=filled)

@@ -18,6 +18,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "minutes": 15.0,
         "scale": 0.2,
         "ema_decay": 0.998,
+        "progressive_size": True,
     },
     "best": {
         "epochs": 0,
