@@ -183,9 +183,11 @@ def _tool_buttons(tools: dict[Tool, tuple[str, str, str, str]]) -> Tool:
     return chosen
 
 
-def _pen(tool: Tool, label: Label, view: View, case: Case) -> Pen:
+def _pen(tool: Tool, label: Label, view: View, case: Case, framed: bool) -> Pen:
     if tool == "move":
         return Pen(tool, 0, ZOOM_COLOR, 2.0)
+    if tool == "box" and framed:
+        return Pen(tool, label.value, label.color, 2.0, filled=False)
     if MODES[tool] != "freedraw":
         return Pen(tool, 0 if tool == "zoom" else label.value, ZOOM_COLOR if tool == "zoom" else label.color)
     longest = max(plane_shape(case.info))
@@ -392,7 +394,7 @@ def _workbench(project: Project, case: Case) -> None:
             index = _slice_controls(case, reading)
             view = make_view(case.info, desk.region(case), CANVAS_SIZES[_size_name()])
             place = Place(case.id, reader, index, view)
-            pen = _pen(tool, label, view, case)
+            pen = _pen(tool, label, view, case, isinstance(reading, Boxes))
             opacity, outline = _look(reading.kind)
             with st.expander("Window, size, pixels"):
                 window = window_controls(store, case, "annotate")

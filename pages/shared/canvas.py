@@ -111,12 +111,16 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Pen:
-    """The tool in hand: what it draws, in which colour ("#rrggbb"), how wide in display pixels."""
+    """The tool in hand: what it draws, in which colour ("#rrggbb"), how wide in display pixels.
+
+    ``filled`` is False where an area stands for an object that is only framed.
+    """
 
     tool: Tool
     label: int
     color: str
     width: float = 1.0
+    filled: bool = True
 
 
 # --- from the browser ------------------------------------------------------------------------------------
@@ -270,8 +274,8 @@ def drawing_canvas(
             "canvasWidth": view.width,
             "canvasHeight": view.height,
             "strokeColor": color,
-            "strokeWidth": pen.width if freehand else 1,
-            "fillColor": "rgba(0, 0, 0, 0)" if pen.tool == "zoom" else color,
+            "strokeWidth": pen.width if freehand or not pen.filled else 1,
+            "fillColor": "rgba(0, 0, 0, 0)" if pen.tool == "zoom" or not pen.filled else color,
         },
     }
     result = component(
