@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +146,7 @@ def draw_boxes(
     labels: tuple[Label, ...],
     scale_xy: tuple[float, float] = (1.0, 1.0),
     chosen: int | None = None,
+    bold: float = 1.0,
 ) -> Array:
     """Draw the boxes of one plane with the name of their label and their score; masks of objects as outlines.
 
@@ -155,12 +156,14 @@ def draw_boxes(
         labels: the project's labels with their colours.
         scale_xy: pixels of the picture per pixel of the image, for pictures that were enlarged.
         chosen: number of a box to be drawn bold.
+        bold: width of all lines; more for pictures that are shown small.
 
     Returns:
         A new uint8 array of the same shape.
     """
     picture = base_rgb if boxes.crops is None else _with_outlines(base_rgb, boxes, labels, scale_xy)
-    return draw_frames(picture, frames_of(boxes, labels, scale_xy, chosen=chosen))
+    frames = frames_of(boxes, labels, scale_xy, chosen=chosen)
+    return draw_frames(picture, [replace(frame, bold=frame.bold * bold) for frame in frames])
 
 
 def _with_outlines(

@@ -64,7 +64,7 @@ def boxes_pair(
             here = plane_of_reading(side, index)
             st.markdown(f"**{escape(version.reader_name)}** · {len(side)} boxes")
             if isinstance(here, Boxes):
-                shown = with_objects(plain, here, project.labels, case.info)
+                shown = with_objects(plain, here, project.labels, case.info, small=True)
                 show_plane(shown, case.info, f"Boxes of {version.reader_name}", small=True)
             label_legend(project.labels)
     with columns[2]:

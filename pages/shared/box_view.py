@@ -14,6 +14,7 @@ from pages.shared.render import AGREED, ONLY_FIRST, ONLY_REFERENCE, OTHER_LABEL,
 
 DETAIL = 4.0  # the enlarged part is this many times as wide as its object
 LEAST_DETAIL = 24  # image pixels
+SMALL_BOLD = 2.2  # of lines in pictures of narrow columns
 
 
 def size_words(boxes: Boxes, info: ImageInfo) -> list[str]:
@@ -55,7 +56,12 @@ def counts_by_label(boxes: Boxes, labels: tuple[Label, ...]) -> dict[str, int]:
 
 
 def with_objects(
-    picture: Array, boxes: Boxes, labels: tuple[Label, ...], info: ImageInfo, chosen: int | None = None
+    picture: Array,
+    boxes: Boxes,
+    labels: tuple[Label, ...],
+    info: ImageInfo,
+    chosen: int | None = None,
+    small: bool = False,
 ) -> Array:
     """Return a picture for the screen with the boxes of its plane, one of them bold.
 
@@ -65,9 +71,10 @@ def with_objects(
         labels: the project's labels.
         info: geometry of the image.
         chosen: number of the bold one.
+        small: True where the picture is shown in a narrow column.
     """
     fitted = fit_to_pixels(picture, info.in_plane_spacing_mm)
-    return draw_boxes(fitted, boxes, labels, _scale(fitted, picture), chosen)
+    return draw_boxes(fitted, boxes, labels, _scale(fitted, picture), chosen, SMALL_BOLD if small else 1.0)
 
 
 def detail(picture: Array, boxes: Boxes, labels: tuple[Label, ...], info: ImageInfo, chosen: int) -> Array:
@@ -136,7 +143,7 @@ def _frames(
 ) -> list[Frame]:
     corners = np.rint(boxes.box_xyxy * (*scale, *scale)).astype(int).tolist()
     return [
-        Frame((left, top, right, bottom), colors[number])
+        Frame((left, top, right, bottom), colors[number], bold=SMALL_BOLD)
         for number, (left, top, right, bottom) in enumerate(corners)
         if shown[number] and (plane is None or boxes.planes[number] == plane)
     ]
