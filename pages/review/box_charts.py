@@ -95,9 +95,9 @@ def _bland_altman(counts: dict[str, Any]) -> None:
             hovertemplate="%{text}: %{y:+.0f} of %{x:.0f}<extra></extra>", marker={"opacity": 0.6},
         )
     )  # fmt: skip
-    figure.add_hline(y=one["bias"], line_width=2)
+    figure.add_hline(y=one["bias"], line_width=2, line_color=ALL_COLOR)
     for limit in one["limits"] or []:
-        figure.add_hline(y=limit, line_dash="dash", line_width=1)
+        figure.add_hline(y=limit, line_dash="dash", line_width=1, line_color=ALL_COLOR)
     _layout(figure, "Agreement of counts (Bland-Altman)", "mean of both counts", "reader minus reference")
     figure.update_layout(showlegend=False)
     st.plotly_chart(figure, config=CONFIG, key="compare_ba", alt="Difference of counts against their mean")

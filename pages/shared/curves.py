@@ -51,7 +51,7 @@ def show_curves(job_id: int, curves: tuple[Curve, ...], labels: tuple[Label, ...
         return
     for column, (number, curve) in zip(st.columns(len(curves)), enumerate(curves), strict=True):
         column.plotly_chart(
-            _chart(epochs, curve, lines_of(curve, labels)),
+            _chart(epochs, curve, lines_of(curve, labels, epochs)),
             key=f"curve_{number}_{job_id}",
             config={"displayModeBar": False},
         )
@@ -73,14 +73,26 @@ def _samples(events: list[dict[str, Any]]) -> None:
         column.image(file.read_bytes(), output_format="PNG", width="stretch")
 
 
-def lines_of(curve: Curve, labels: tuple[Label, ...]) -> list[tuple[str, str, str]]:
-    """Return (name, key, colour) of each line; one per label where the curve asks for it and there are several."""
+def lines_of(
+    curve: Curve, labels: tuple[Label, ...], epochs: list[dict[str, Any]]
+) -> list[tuple[str, str, str]]:
+    """Return (name, key, colour) of each line.
+
+    A key that ends in "/" stands for one line per label where there are several, or for every part that the events
+    tell under it (such as the parts of a loss).
+    """
     lines: list[tuple[str, str, str]] = []
+    colors = {label.name: label.color for label in labels}
     for name, key in curve.lines:
         if not key.endswith("/"):
             lines.append((name, key, COLORS[len(lines) % len(COLORS)]))
-        elif len(labels) > 1:
-            lines += [(label.name, f"{key}{label.name}", label.color) for label in labels]
+            continue
+        told = [part.removeprefix(key) for event in epochs for part in event if part.startswith(key)]
+        parts = [part for part in dict.fromkeys(told) if part not in colors]
+        if len(labels) > 1:
+            lines += [(label, f"{key}{label}", color) for label, color in colors.items() if label in told]
+        for part in parts:
+            lines.append((part, f"{key}{part}", COLORS[len(lines) % len(COLORS)]))
     return lines
 
 
