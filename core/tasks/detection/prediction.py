@@ -206,7 +206,8 @@ class DetectionPredictor:
         least = max(cut_from, WHOLE_PIXELS / min(frames[0].scale_xy))
         sides = (parts[0].box_xyxy[:, 2:] - parts[0].box_xyxy[:, :2]).max(axis=1, initial=0)
         parts[0] = parts[0].only(sides >= least)
-        return merge_tiles(join(parts), options.across_labels)
+        is_cut = [frame.is_cut(part.box_xyxy, shape) for frame, part in zip(frames, parts, strict=True)]
+        return merge_tiles(join(parts), np.concatenate(is_cut), options.across_labels)
 
     def _look(self, images: torch.Tensor, turn: tuple[str, ...]) -> list[Found]:
         """Return the objects of mirrored images, mirrored back."""
