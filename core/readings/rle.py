@@ -54,6 +54,29 @@ def mask_of_counts(counts: list[int], shape: tuple[int, int]) -> Array:
     return np.repeat(values, runs).reshape(shape[1], shape[0]).T
 
 
+def crop_of_counts(counts: list[int], shape: tuple[int, int]) -> tuple[Array, tuple[int, int]]:
+    """Return (crop, its (left, top)) of what run lengths mark on a plane, without making the plane.
+
+    The crop is empty where nothing is marked.
+
+    Raises:
+        ValueError: when the counts are negative or do not add up to the plane.
+    """
+    rows, columns = shape
+    ends = np.cumsum(np.asarray(counts, dtype=np.int64))
+    if not len(ends) or min(counts) < 0 or ends[-1] != rows * columns:
+        raise ValueError(f"run lengths must add up to {rows * columns} pixels, got {ends[-1:]}.")
+    inside = np.flatnonzero(np.asarray(counts[1::2], dtype=np.int64)) * 2 + 1
+    if not len(inside):
+        return np.zeros((0, 0), bool), (0, 0)
+    start, end = int(ends[inside[0] - 1]), int(ends[inside[-1]])
+    left, right = start // rows, (end - 1) // rows + 1
+    runs = [start - left * rows, *counts[inside[0] : inside[-1] + 1], right * rows - end]
+    part = mask_of_counts(runs, (rows, right - left))
+    used = np.flatnonzero(part.any(axis=1))
+    return np.ascontiguousarray(part[used[0] : used[-1] + 1]), (left, int(used[0]))
+
+
 def text_of_counts(counts: list[int]) -> str:
     """Write run lengths as COCO's compressed text: differences to the run before the last, five bits a letter."""
     letters: list[str] = []

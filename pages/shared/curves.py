@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,6 +14,7 @@ from pages.shared.state import queue
 
 COLORS = ("#4c9be8", "#e6820d", "#2ca6a4", "#8c6bb1", "#d4b106")
 MAX_NOTES = 6
+MAX_SAMPLES = 6
 
 
 def events_of(job_id: int) -> list[dict[str, Any]]:
@@ -53,9 +55,22 @@ def show_curves(job_id: int, curves: tuple[Curve, ...], labels: tuple[Label, ...
             key=f"curve_{number}_{job_id}",
             config={"displayModeBar": False},
         )
+    _samples(events)
     last = epochs[-1]
     words = [f"Epoch {last['epoch']}", f"loss {last['train_loss']:.3f}"]
     st.caption(" · ".join([*words, *(text for curve in curves if (text := _best(curve, epochs)))]))
+
+
+def _samples(events: list[dict[str, Any]]) -> None:
+    """Show the latest sample predictions, where the task draws some."""
+    told = next((event for event in reversed(events) if event.get("kind") == "samples"), None)
+    files = [Path(str(file)) for file in (told or {}).get("files", [])]
+    there = [file for file in files if file.is_file()][:MAX_SAMPLES]
+    if not there:
+        return
+    st.markdown(f"**What the network sees in validation images** · epoch {(told or {}).get('epoch', '')}")
+    for column, file in zip(st.columns(len(there)), there, strict=True):
+        column.image(file.read_bytes(), output_format="PNG", width="stretch")
 
 
 def lines_of(curve: Curve, labels: tuple[Label, ...]) -> list[tuple[str, str, str]]:

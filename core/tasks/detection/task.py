@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from core.errors import LabelError, TrainingError
 from core.learning.snapshot import Snapshot
 from core.readings.export import Exporter
+from core.readings.exporters import BOX_EXPORTERS
 from core.readings.reading import Boxes, Reading, ReadingKind
 from core.tasks.detection.presets import PRESETS
 from core.tasks.detection.settings import DetectionSettings, settings_from_text
@@ -76,7 +77,7 @@ class DetectionTask:
     )
     headline_metric = "map50"
     needs_labels = True
-    exporters: Mapping[str, Exporter] = {}
+    exporters: Mapping[str, Exporter] = BOX_EXPORTERS
 
     def settings_from_text(self, preset: str, pairs: Iterable[str]) -> DetectionSettings:
         """Lay ``key=value`` texts over a preset; raise TrainingError with one sentence for a wrong one."""
