@@ -86,7 +86,7 @@ class Detector(nn.Module):
         features = self.neck(self.encoder(images))
         listed = ImageList(images, [(images.shape[2], images.shape[3])] * len(images))
         losses, found = self.head(listed, features, targets if self.training else None)
-        return losses, [_without_background(one) for one in found]
+        return losses, found
 
     def train(self, mode: bool = True) -> Detector:
         """Set the mode; a frozen encoder stays as in prediction."""
@@ -100,12 +100,6 @@ class Detector(nn.Module):
         self._is_encoder_frozen = frozen
         self.encoder.requires_grad_(not frozen)
         self.encoder.train(self.training and not frozen)
-
-
-def _without_background(found: Tensors) -> Tensors:
-    """Leave out objects of class 0: the sigmoid heads of torchvision give it scores like any other class."""
-    real = found["labels"] > 0
-    return {name: values[real] for name, values in found.items()}
 
 
 class _Pyramid(nn.Module):
