@@ -50,6 +50,30 @@ def nuclei_snapshot(data: Path, folder: Path) -> Snapshot:
     return Snapshot("segmentation", make_labels(["nucleus"]), tuple(items))
 
 
+def nuclei_instances(data: Path, folder: Path) -> Snapshot:
+    """Make a snapshot of ``seg_nuclei_dsb2018`` for detection: every nucleus an object with its own mask."""
+    from skimage.measure import regionprops
+
+    folder.mkdir(parents=True, exist_ok=True)
+    items = []
+    with open(data / "index.csv", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file)):
+            image = np.asarray(PilImage.open(data / "images" / f"{row['id']}.png").convert("RGB"))
+            regions = regionprops(
+                np.asarray(PilImage.open(data / "labels" / f"{row['id']}.png")).astype(np.int32)
+            )
+            corners = [[one.bbox[1], one.bbox[0], one.bbox[3], one.bbox[2]] for one in regions]
+            boxes = Boxes(
+                np.array(corners, np.float32).reshape(-1, 4),
+                np.ones(len(regions), np.uint16),
+                np.zeros(len(regions), np.int32),
+                None,
+                tuple(one.image for one in regions),
+            )
+            items.append(make_item(folder, number, row["id"], row["split"], image, boxes))
+    return Snapshot("detection", make_labels(["nucleus"]), tuple(items))
+
+
 def cells_snapshot(data: Path, folder: Path) -> Snapshot:
     """Make a snapshot of ``det_bccd`` in its official splits, from its COCO files."""
     folder.mkdir(parents=True, exist_ok=True)

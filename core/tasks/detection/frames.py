@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from core.learning.planes import FloatArray, fit_to_grid
 from core.learning.preprocessing import Preprocessing
@@ -14,6 +15,7 @@ from core.tasks.detection.spec import Framing
 from core.types import Array
 
 BAND_PIXELS = 2**24  # of an image that are held as floats at once
+BORDER_PIXELS = 2.0  # of the input: a box that ends so near a tile's border is taken for cut
 TOO_SMALL = 1.5  # an image counts as larger than those trained on when its scale falls this far below theirs
 
 Prepare = Callable[[Array], FloatArray]  # physical values yx or yxc to (height, width, channels)
@@ -55,6 +57,21 @@ class Frame:
         ]
         part = np.concatenate(shrunk) if len(shrunk) > 1 else shrunk[0]
         return pad_to(fit_to_grid(np.ascontiguousarray(part), (self.rows, self.columns)), input_shape)
+
+    def is_cut(self, box_xyxy: Array, shape_yx: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Tell which boxes (n, 4) of the image end at a border of this frame that is none of the image."""
+        near_x, near_y = (BORDER_PIXELS / scale for scale in self.scale_xy)
+        right, bottom = self.left + self.width, self.top + self.height
+        cut = np.zeros(len(box_xyxy), bool)
+        if self.left > 0:
+            cut |= box_xyxy[:, 0] < self.left + near_x
+        if self.top > 0:
+            cut |= box_xyxy[:, 1] < self.top + near_y
+        if right < shape_yx[1]:
+            cut |= box_xyxy[:, 2] > right - near_x
+        if bottom < shape_yx[0]:
+            cut |= box_xyxy[:, 3] > bottom - near_y
+        return cut
 
     @property
     def _step(self) -> int:

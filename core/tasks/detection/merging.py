@@ -15,7 +15,6 @@ from core.types import Array
 SUPPRESSION_IOU = 0.55  # overlap from which two boxes of one label are one object
 FUSION_IOU = 0.6  # the same, of boxes from several looks
 FRAGMENT_SHARE = 0.8  # of a box's area inside a larger one: a piece that was cut off by a tile's border
-_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -59,20 +58,27 @@ def join(parts: list[Found]) -> Found:
 
 
 def suppress(found: Found, across_labels: bool = False, iou: float = SUPPRESSION_IOU) -> Found:
-    """Keep the surest of boxes that overlap; of one label, or of any when ``across_labels``.
-
-    A box that lies for the most part inside a surer one of its label is a fragment and goes, too, when
-    ``found`` comes from tiles: see ``merge_tiles``.
-    """
-    return found.only(_kept(found, across_labels, iou, fragments=False))
+    """Keep the surest of boxes that overlap; of one label, or of any when ``across_labels``."""
+    order = np.argsort(-found.scores, kind="stable")
+    return found.only(_kept(found, order, across_labels, iou, 1.0))
 
 
-def merge_tiles(found: Found, across_labels: bool = False, iou: float = SUPPRESSION_IOU) -> Found:
-    """Suppress across tiles: larger boxes first among the sure ones, pieces inside them go.
+def merge_tiles(
+    found: Found, is_cut: npt.NDArray[np.bool_], across_labels: bool = False, iou: float = SUPPRESSION_IOU
+) -> Found:
+    """Suppress across tiles: objects that are whole come before pieces cut off by a border, which go inside them.
+
+    Args:
+        found: objects of all tiles, and of the whole.
+        is_cut: for each, whether it ends at a border inside the image.
+        across_labels: boxes of different labels suppress each other, too.
+        iou: overlap from which two boxes are one object.
 
     Source: after Akyon et al. 2022 (SAHI), whose greedy merging also compares with the smaller box's area.
     """
-    return found.only(_kept(found, across_labels, iou, fragments=True))
+    order = np.lexsort((-found.scores, is_cut))
+    kept = found.only(_kept(found, order, across_labels, iou, FRAGMENT_SHARE))
+    return kept.only(np.argsort(-kept.scores, kind="stable"))
 
 
 def fuse(looks: list[Found], iou: float = FUSION_IOU) -> Found:
@@ -123,9 +129,10 @@ def areas(box_xyxy: Array) -> Array:
     return np.asarray((box_xyxy[:, 2:] - box_xyxy[:, :2]).clip(0).prod(axis=1))
 
 
-def _kept(found: Found, across_labels: bool, iou: float, fragments: bool) -> npt.NDArray[np.int64]:
-    """Return the numbers of the boxes that stay, surest first."""
-    order = np.argsort(-found.scores, kind="stable")
+def _kept(
+    found: Found, order: Array, across_labels: bool, iou: float, fragment_share: float
+) -> npt.NDArray[np.int64]:
+    """Return the numbers of the boxes that stay, in the given order."""
     boxes, labels, size = found.box_xyxy, found.labels, areas(found.box_xyxy)
     gone = np.zeros(len(found), bool)
     kept = []
@@ -134,22 +141,12 @@ def _kept(found: Found, across_labels: bool, iou: float, fragments: bool) -> npt
             continue
         shared = shared_areas(boxes[number][None], boxes)[0]
         same = shared > iou * (size[number] + size - shared)
-        if fragments:
-            same |= shared > FRAGMENT_SHARE * np.minimum(size, size[number])
+        same |= shared > fragment_share * np.minimum(size, size[number])
         if not across_labels:
             same &= labels == labels[number]
-        if fragments and _is_piece_of_a_sure_one(number, same & ~gone, size, found.scores):
-            gone[number] = True
-            continue
         gone |= same
         kept.append(int(number))
     return np.array(kept, dtype=np.int64)
-
-
-def _is_piece_of_a_sure_one(number: int, same: Array, size: Array, scores: Array) -> bool:
-    """A cut-off piece may score above the whole object by a little: the whole then stays in its place."""
-    whole = same & (size > 1.25 * size[number]) & (scores > 0.7 * scores[number])
-    return bool(whole.any())
 
 
 def _weighted(values: Array, scores: Array) -> npt.NDArray[np.float32]:

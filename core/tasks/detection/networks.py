@@ -86,7 +86,7 @@ class Detector(nn.Module):
         features = self.neck(self.encoder(images))
         listed = ImageList(images, [(images.shape[2], images.shape[3])] * len(images))
         losses, found = self.head(listed, features, targets if self.training else None)
-        return losses, [_without_background(one) for one in found]
+        return losses, found
 
     def train(self, mode: bool = True) -> Detector:
         """Set the mode; a frozen encoder stays as in prediction."""
@@ -100,12 +100,6 @@ class Detector(nn.Module):
         self._is_encoder_frozen = frozen
         self.encoder.requires_grad_(not frozen)
         self.encoder.train(self.training and not frozen)
-
-
-def _without_background(found: Tensors) -> Tensors:
-    """Leave out objects of class 0: the sigmoid heads of torchvision give it scores like any other class."""
-    real = found["labels"] > 0
-    return {name: values[real] for name, values in found.items()}
 
 
 class _Pyramid(nn.Module):
@@ -173,11 +167,15 @@ class _TwoStage(nn.Module):
 
 
 class _OneStage(nn.Module):
-    """Objects straight from the features: FCOS, RetinaNet and SSDlite."""
+    """Objects straight from the features: FCOS, RetinaNet and SSDlite.
+
+    The sigmoid of the first two needs no class for the background, so that theirs begin at 0.
+    """
 
     def __init__(self, model: FCOS | RetinaNet | SSD) -> None:
         super().__init__()
         self.model = model
+        self.first_label = 1 if isinstance(model, SSD) else 0
 
     def forward(
         self, images: ImageList, features: OrderedDict[str, torch.Tensor], targets: list[Tensors] | None
@@ -191,8 +189,10 @@ class _OneStage(nn.Module):
         ]
         with torch.autocast(images.tensors.device.type, enabled=False):
             if targets is not None:
-                return self._losses(outputs, anchors, targets, per_level), []
-            return {}, self._objects(outputs, anchors, images.image_sizes, per_level)
+                moved = [one | {"labels": one["labels"] - 1 + self.first_label} for one in targets]
+                return self._losses(outputs, anchors, moved, per_level), []
+            found = self._objects(outputs, anchors, images.image_sizes, per_level)
+            return {}, [one | {"labels": one["labels"] + 1 - self.first_label} for one in found]
 
     def _losses(
         self, outputs: Tensors, anchors: list[torch.Tensor], targets: list[Tensors], per_level: list[int]
@@ -243,9 +243,9 @@ def _build_fcos(spec: DetectorSpec, widths: list[int]) -> nn.Module:
     anchors = AnchorGenerator(tuple((stride,) for stride in spec.strides), ((1.0,),) * spec.levels)
     model = FCOS(
         _Unused(spec.features),
-        spec.classes + 1,
+        spec.classes,
         anchor_generator=anchors,
-        head=FCOSHead(spec.features, 1, spec.classes + 1, spec.head_convs),
+        head=FCOSHead(spec.features, 1, spec.classes, spec.head_convs),
         score_thresh=SCORE_FLOOR,
         nms_thresh=SUPPRESSION_IOU,
         detections_per_img=spec.objects,
@@ -258,12 +258,12 @@ def _build_retinanet(spec: DetectorSpec, widths: list[int]) -> nn.Module:
     anchors = _anchors(spec)
     count = anchors.num_anchors_per_location()[0]
     norm = partial(nn.GroupNorm, NORM_GROUPS)
-    head = RetinaNetHead(spec.features, count, spec.classes + 1, norm_layer=norm)
+    head = RetinaNetHead(spec.features, count, spec.classes, norm_layer=norm)
     for part in (head.classification_head, head.regression_head):
         part.conv = part.conv[: spec.head_convs]
     model = RetinaNet(
         _Unused(spec.features),
-        spec.classes + 1,
+        spec.classes,
         anchor_generator=anchors,
         head=head,
         score_thresh=SCORE_FLOOR,
@@ -428,8 +428,8 @@ def _group_norm(channels: int) -> nn.GroupNorm:
 
 
 def _groups(channels: int) -> int:
-    """Return the number of groups: 16, or the largest part of it that divides the channels."""
-    return math.gcd(NORM_GROUPS, channels)
+    """Return the number of groups: 16, or a part of it that divides the channels, of two channels at least."""
+    return max(1, math.gcd(NORM_GROUPS, channels // 2))
 
 
 def _separable(given: int, width: int) -> nn.Module:

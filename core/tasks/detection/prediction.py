@@ -33,6 +33,8 @@ BATCH_PIXELS = {"cpu": 2**19, "cuda": 2**23}
 DIMENSIONS = {"x": 3, "y": 2}  # of (N, C, H, W)
 DEFAULT_OVERLAP = 0.25
 MASK_LEVEL = 0.5
+WHOLE_SHARE = 0.75  # of the tiles' overlap: sides from which the look at the whole counts
+WHOLE_PIXELS = 8.0  # in its input, that an object must have
 LEAST_SIDE = 1e-2  # of a box in image pixels
 
 
@@ -197,10 +199,15 @@ class DetectionPredictor:
             inputs = np.stack([frame.cut(plane, prepare, size) for frame in batch])
             for frame, found in zip(batch, self.detect(inputs, options.flips), strict=True):
                 parts.append(place_in_image(found, frame))
-        every = join(parts)
-        if len(frames) > 1:
-            return merge_tiles(every, options.across_labels)
-        return suppress(every, options.across_labels)
+        if len(frames) == 1:
+            return suppress(parts[0], options.across_labels)
+        # Of the whole, looked at from afar, only what tiles may have cut: small objects are a blur there.
+        cut_from = WHOLE_SHARE * overlap * min(frames[1].height, frames[1].width)
+        least = max(cut_from, WHOLE_PIXELS / min(frames[0].scale_xy))
+        sides = (parts[0].box_xyxy[:, 2:] - parts[0].box_xyxy[:, :2]).max(axis=1, initial=0)
+        parts[0] = parts[0].only(sides >= least)
+        is_cut = [frame.is_cut(part.box_xyxy, shape) for frame, part in zip(frames, parts, strict=True)]
+        return merge_tiles(join(parts), np.concatenate(is_cut), options.across_labels)
 
     def _look(self, images: torch.Tensor, turn: tuple[str, ...]) -> list[Found]:
         """Return the objects of mirrored images, mirrored back."""

@@ -44,11 +44,11 @@ def test_overlaps_equal_torchvision() -> None:
 
 def test_a_piece_cut_off_by_a_tile_goes_the_whole_stays() -> None:
     whole, piece = (10, 10, 50, 50, 0.80, 1), (10, 10, 30, 50, 0.85, 1)
-    other, tiny = (12, 12, 28, 30, 0.9, 2), (80, 80, 90, 90, 0.4, 1)
-    kept = merge_tiles(found(whole, piece, other, tiny))
-    assert sorted(kept.scores.tolist()) == sorted(np.float32([0.8, 0.9, 0.4]).tolist())
-    unsure = merge_tiles(found((10, 10, 50, 50, 0.2, 1), piece))
-    assert unsure.scores.tolist() == np.float32([0.85]).tolist()
+    other, small = (12, 12, 28, 30, 0.9, 2), (80, 80, 90, 90, 0.4, 1)
+    kept = merge_tiles(found(whole, piece, other, small), np.array([False, True, False, False]))
+    assert kept.scores.tolist() == np.float32([0.9, 0.8, 0.4]).tolist()
+    alone = merge_tiles(found(piece), np.array([True]))
+    assert len(alone) == 1
 
 
 def test_fusion_takes_weighted_means_and_counts_looks() -> None:
@@ -72,6 +72,11 @@ def test_fusing_equal_looks_changes_nothing() -> None:
 
 def test_nothing_stays_nothing() -> None:
     empty = found()
-    for result in (suppress(empty), merge_tiles(empty), fuse([empty, empty]), join([empty, empty])):
+    for result in (
+        suppress(empty),
+        merge_tiles(empty, np.zeros(0, bool)),
+        fuse([empty, empty]),
+        join([empty, empty]),
+    ):
         assert len(result) == 0
         assert result.box_xyxy.shape == (0, 4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from core.tasks.detection.settings import make_settings
 from core.tasks.detection.spec import Framing
 from tests.core.tasks.detection.samples import SMALL, make_snapshot
 
-DATA = Path(os.environ.get("SIGHTLINE_TEST_DATA", Path(__file__).resolve().parents[5] / "shared" / "data"))
 COCO = Anchors(((32.0,), (64.0,), (128.0,)), (0.5, 1.0, 2.0))  # what detectors come with
 STRIDES = (8, 16, 32)
 
@@ -41,9 +39,8 @@ def test_square_boxes_need_one_ratio_and_no_box_no_crash() -> None:
     assert best_overlaps(squares, planned).min() > 0.7
 
 
-@pytest.mark.skipif(not (DATA / "det_bccd").is_dir(), reason="needs the shared data")
-def test_anchors_of_blood_cells() -> None:
-    rows = json.loads((DATA / "det_bccd" / "instances_train.json").read_text())["annotations"]
+def test_anchors_of_blood_cells(shared_data: Path) -> None:
+    rows = json.loads((shared_data / "det_bccd" / "instances_train.json").read_text())["annotations"]
     sides = np.array([row["bbox"][2:] for row in rows]) * 0.6
     assert best_overlaps(sides, plan_anchors(sides, STRIDES)).mean() > 0.85
 
