@@ -170,8 +170,14 @@ def _read_text_labels(request: LabelRequest, labels: Labels) -> Iterator[LabelIt
     """Read text labels in pieces; entries of one case within a piece belong together (planes of a stack)."""
     names: dict[int, str] = {}
     if labels.format == "yolo":
-        names, problems = _class_names(request, labels)
-        yield LabelItem(problems=tuple(problems), notes=() if names else (_by_order(request),))
+        names, problems = yolo_names(request.root, labels.name_files)
+        yield LabelItem(problems=tuple(problems))
+    if labels.format == "yolo" and not names and request.label_map is None:
+        names = {number: label.name for number, label in enumerate(request.labels)}
+        told = ", ".join(f"{number} {name}" for number, name in names.items())
+        yield LabelItem(
+            notes=(f"No data.yaml or classes.txt names the classes; they were taken for {told}.",)
+        )
     index = NameIndex(request.images)
     said: set[str] = set()
     files = sorted(labels.files, key=lambda file: request.shown[file])
@@ -182,18 +188,6 @@ def _read_text_labels(request: LabelRequest, labels: Labels) -> Iterator[LabelIt
         said |= set(notes)
         yield LabelItem(problems=tuple(problems), notes=tuple(dict.fromkeys(notes)))
         yield from _lay_out(request, index, [image for one in found for image in one.images], done)
-
-
-def _class_names(request: LabelRequest, labels: Labels) -> tuple[dict[int, str], list[Problem]]:
-    """Return YOLO's class names; a label map by number needs none, and without any the label set's order counts."""
-    names, problems = yolo_names(request.root, labels.name_files)
-    if names or request.label_map is not None:
-        return names, problems
-    return {number: label.name for number, label in enumerate(request.labels)}, problems
-
-
-def _by_order(request: LabelRequest) -> str:
-    return "No data.yaml or classes.txt names the classes; the label map decides what they stand for."
 
 
 def _pieces(request: LabelRequest, files: Sequence[Path]) -> Iterator[tuple[float, Sequence[Path]]]:

@@ -102,13 +102,14 @@ def mark(page: Any, server: Server) -> None:
     picture(page, "detection-annotate")
 
 
+@pytest.mark.timeout(900)  # a minute on a free machine
 def test_boxes_from_drawing_to_comparing(page: Any, server: Server, seen: Seen, smears: list[Path]) -> None:
     create(page, server.url)
     page.goto(f"{server.url}/import")
     settle(page)
     upload(page, "images", smears)
     page.get_by_role("button", name="Import", exact=True).click()
-    page.get_by_text(f"{N_IMAGES} cases and 0 readings came in.").wait_for(timeout=60_000)
+    page.get_by_text(f"{N_IMAGES} cases and 0 readings came in.").wait_for(timeout=200_000)
 
     mark(page, server)
     drawn = boxes_of(server)
@@ -159,13 +160,13 @@ def test_boxes_from_drawing_to_comparing(page: Any, server: Server, seen: Seen, 
     fill_number(page, "Input size", 96)
     picture(page, "detection-train-form")
     page.get_by_role("button", name="Start training").click()
-    page.get_by_text("is ready").wait_for(timeout=150_000)
+    page.get_by_text("is ready").wait_for(timeout=400_000)
     settle(page)
     picture(page, "detection-train-done")
 
     open_page(page, server, "infer", NAME)
     page.get_by_role("button", name=f"Run on {N_IMAGES} cases").click()
-    page.get_by_text("Readings of this model").wait_for(timeout=90_000)
+    page.get_by_text("Readings of this model").wait_for(timeout=300_000)
     page.locator('[data-testid="stImage"] img').first.wait_for()
     settle(page)
     page.get_by_text("Score from which boxes count").wait_for()
@@ -173,7 +174,7 @@ def test_boxes_from_drawing_to_comparing(page: Any, server: Server, seen: Seen, 
 
     open_page(page, server, "compare", NAME)
     page.get_by_role("button", name="Compare", exact=True).click()
-    page.get_by_text("All objects of").wait_for(timeout=60_000)
+    page.get_by_text("All objects of").wait_for(timeout=200_000)
     settle(page)
     page.get_by_text("Gallery of the worst cases").click()
     settle(page)

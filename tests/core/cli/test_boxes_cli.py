@@ -49,7 +49,9 @@ def readings(home: Path, reader: str) -> dict[str, Boxes]:
 
 
 @pytest.mark.timeout(600)
-def test_labels_come_in_go_out_and_are_scored(sightline: Run, home: Path, smears: Path, tmp_path: Path) -> None:
+def test_labels_come_in_go_out_and_are_scored(
+    sightline: Run, home: Path, smears: Path, tmp_path: Path
+) -> None:
     """COCO in, VOC out, VOC in again: the same boxes (the other formats: tests/core/readings)."""
     made = sightline("project", "create", "Cells", "--task", "detection", "--labels", ",".join(NAMES))
     assert made.code == 0, made.err

@@ -171,6 +171,7 @@ def test_yolo_classes_by_order_by_name_and_by_map(tmp_path: Path) -> None:
     readings, items = read(tmp_path / "labels", {"a.png": FLAT})
     assert readings["a.png"].labels.tolist() == [2]
     assert "called 'class 7'" in problems(items)[0]
+    assert "taken for 0 red cell, 1 white cell" in notes(items)
     (tmp_path / "data.yaml").write_text("names: [plate, 'red cell']\n")
     readings, _ = read(tmp_path / "labels", {"a.png": FLAT})
     assert readings["a.png"].labels.tolist() == [1]
