@@ -137,7 +137,7 @@ def frames_of(
         picked = number == chosen
         shown = said if every or picked else ""
         frames.append(Frame((left, top, right, bottom), label.color, shown, 2.5 if picked else 1))
-    return frames
+    return sorted(frames, key=lambda frame: frame.bold)  # the chosen one over all others
 
 
 def draw_boxes(

@@ -16,7 +16,7 @@ from core.readings.reading import Boxes
 from pages.shared.box_view import counts_by_label, detail, object_table, with_objects
 from pages.shared.messages import show_errors
 from pages.shared.pickers import pick_slice
-from pages.shared.render import every_box, plane_display, plane_of_reading, start_plane
+from pages.shared.render import every_box, plane_display, plane_of_reading, start_plane, to_png
 from pages.shared.viewer import label_legend, show_plane, window_controls
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def boxes_view(store: Workspace, project: Project, model: Model, case: Case, ver
     with controls:
         if place is not None and isinstance(on_plane, Boxes):
             part = detail(plain, on_plane, project.labels, case.info, place)
-            st.image(_png(part), output_format="PNG", caption="The chosen object, enlarged", width=360)
+            st.image(
+                to_png(part), output_format="PNG", caption="The chosen object, enlarged", width="stretch"
+            )
         _downloads(case, version, model, (boxes, project.labels))
         _keep(store, case, version, model, (every, threshold))
 
@@ -169,9 +171,3 @@ def counts_part(store: Workspace, project: Project, versions: dict[int, ReadingV
             for name in (label.name for label in project.labels):
                 columns[name].append(counts.get(name))
         st.dataframe(columns, hide_index=True, alt="Objects of each label in every case")
-
-
-def _png(picture: object) -> bytes:
-    from pages.shared.render import to_png
-
-    return to_png(picture)  # type: ignore[arg-type]

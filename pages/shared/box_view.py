@@ -12,7 +12,7 @@ from core.readings.reading import Boxes
 from core.types import Array, ImageInfo, Label
 from pages.shared.render import AGREED, ONLY_FIRST, ONLY_REFERENCE, OTHER_LABEL, fit_to_pixels
 
-DETAIL = 4.0  # the enlarged part is this many times as wide as its object
+DETAIL = 1.8  # the enlarged part is this many times as wide as its object
 LEAST_DETAIL = 24  # image pixels
 SMALL_BOLD = 2.2  # of lines in pictures of narrow columns
 
