@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from core.readings.box_table import table_text
 from core.readings.export import ExportItem, with_file_names, write_text
@@ -204,6 +203,8 @@ def corner_of(boxes: Boxes, number: int) -> tuple[int, int]:
 
 def objects_of_mask(array: Array) -> Boxes:
     """Return the connected parts of each label of one plane, with their masks."""
+    from scipy import ndimage  # slow to import, and pages only name the formats
+
     rows: list[tuple[int, int, int, int, int]] = []
     crops = []
     for value in np.unique(array[array > 0]).tolist():

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from core.errors import FileRefused, LabelError
 from core.readings.label_values import LabelMap, StoredValues, to_label_map, whole_numbers
@@ -47,6 +46,8 @@ def boxes_of_instances(array: Array, values: dict[int, int], scores: dict[int, f
         values: number to label value; numbers that are missing here are left out.
         scores: number to score, where a model made the map.
     """
+    from scipy import ndimage  # slow to import, and pages only name the formats
+
     planes = array if array.ndim == 3 else array[None]
     rows: list[tuple[int, int, int, slice, slice]] = []
     crops = []
@@ -123,6 +124,8 @@ def parts_to_boxes(
     Raises:
         LabelError: for a number that no label stands for.
     """
+    from scipy import ndimage
+
     array, notes = to_label_map(stored, labels, label_map, name)
     numbered = np.zeros(array.shape, np.int32)
     values: dict[int, int] = {}

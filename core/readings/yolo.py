@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from core.errors import FileRefused
 from core.readings.objects import (
@@ -109,6 +108,8 @@ def read_names(path: Path, name: str) -> dict[int, str]:
     text = read_label_text(path, name, limit=2**20)
     if path.suffix.lower() not in (".yaml", ".yml"):
         return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
+    import yaml
+
     try:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -164,6 +165,8 @@ def joined_outline(outlines: Sequence[Array]) -> Array:
 
 def names_text(names: Sequence[str]) -> str:
     """Write ``data.yaml`` with the names of classes."""
+    import yaml
+
     return yaml.safe_dump(
         {"path": ".", "nc": len(names), "names": dict(enumerate(names))}, allow_unicode=True, sort_keys=False
     )
