@@ -29,12 +29,16 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class ExportItem:
-    """One reading to write: what was read, of which image, by whom."""
+    """One reading to write: what was read, of which image, by whom.
+
+    ``source`` is where the image came from; formats that name files take the file's name from it.
+    """
 
     case: str
     info: ImageInfo
     reading: Reading
     reader: str = ""
+    source: str = ""
 
     @property
     def mask(self) -> Mask:
@@ -60,7 +64,7 @@ def export_masks(items: Iterable[ExportItem], labels: tuple[Label, ...], out: Pa
         StorageError: when the folder cannot be written.
     """
     files = []
-    for name, item in _with_file_names(items):
+    for name, item in with_file_names(items):
         if item.info.layout[0] == "z":
             files.append(out / f"{name}.nii.gz")
             write_mask_nifti(item.mask, item.info, files[-1])
@@ -83,7 +87,7 @@ def export_nifti(items: Iterable[ExportItem], labels: tuple[Label, ...], out: Pa
         StorageError: when the folder cannot be written.
     """
     files = []
-    for name, item in _with_file_names(items):
+    for name, item in with_file_names(items):
         files.append(out / f"{name}.nii.gz")
         write_mask_nifti(item.mask, item.info, files[-1])
     return [*files, _write_labels(labels, out)]
@@ -108,17 +112,11 @@ def export_csv(items: Iterable[ExportItem], labels: tuple[Label, ...], out: Path
         for row in measure(item, labels):
             writer.writerow([safe_cell(value) for value in row])
     path = out / MEASUREMENTS_FILE
-    _write_text(path, text.getvalue())
+    write_text(path, text.getvalue())
     return [path]
 
 
 Exporter = Callable[[Iterable[ExportItem], tuple[Label, ...], Path], list[Path]]
-MASK_EXPORTERS: dict[str, Exporter] = {
-    "masks": export_masks,
-    "png": export_masks,  # the same under the name that the terminal uses for files
-    "nifti": export_nifti,
-    "csv": export_csv,
-}
 
 
 def measure(item: ExportItem, labels: tuple[Label, ...]) -> Iterator[tuple[str | int | float, ...]]:
@@ -153,7 +151,7 @@ def file_name(name: str) -> str:
     return cleaned or "case"
 
 
-def _with_file_names(items: Iterable[ExportItem]) -> Iterator[tuple[str, ExportItem]]:
+def with_file_names(items: Iterable[ExportItem]) -> Iterator[tuple[str, ExportItem]]:
     """Give each item a file name of its own, also on file systems that ignore case."""
     taken: set[str] = set()
     for item in items:
@@ -168,11 +166,16 @@ def _with_file_names(items: Iterable[ExportItem]) -> Iterator[tuple[str, ExportI
 def _write_labels(labels: tuple[Label, ...], out: Path) -> Path:
     path = out / LABELS_FILE
     rows = [{"value": label.value, "name": label.name, "color": label.color} for label in labels]
-    _write_text(path, json.dumps({"labels": rows}, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps({"labels": rows}, indent=2, ensure_ascii=False) + "\n")
     return path
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text under a temporary name and rename it, so that a name never stands for half a file.
+
+    Raises:
+        StorageError: when the disk cannot take it.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -57,13 +57,23 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How to run a model. ``threshold`` is a probability in [0, 1]; None takes the model's own rule."""
+    """How to run a model.
+
+    Attributes:
+        threshold: a probability or score in [0, 1]; None takes the model's own rule.
+        flips: average over mirrored copies, along the axes the model was trained on mirrored.
+        overlap: share of a window that the next one covers again; None takes the model's own.
+        device: where to compute.
+        keep_probabilities: also keep what another threshold would need: probabilities, or unsure objects.
+        across_labels: an object has one label only, so that boxes of different labels suppress each other.
+    """
 
     threshold: float | None = None
     flips: bool = True
-    overlap: float = 0.5
+    overlap: float | None = None
     device: str = "cpu"
     keep_probabilities: bool = True
+    across_labels: bool = False
 
 
 @dataclass(frozen=True)

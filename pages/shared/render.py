@@ -115,12 +115,25 @@ def _locked(reading: Reading) -> Reading:
 
 
 def whole_reading(workspace: Workspace, version: ReadingVersion, threshold: float | None = None) -> Reading:
-    """Return a reading version, at a probability or score threshold when one is given."""
+    """Return a reading version, at a probability or score threshold when one is given; of boxes, those that count."""
     if threshold is None:
-        return _reading(workspace, version, version.id, version.sha256)
+        kept = _reading(workspace, version, version.id, version.sha256)
+        return kept.decided() if isinstance(kept, Boxes) else kept
     reading = _probable_reading(workspace, version, version.id, version.sha256)
     found = reading.at_threshold(threshold)
     return found if isinstance(found, Boxes) else Mask(found)
+
+
+def every_box(workspace: Workspace, version: ReadingVersion) -> Boxes:
+    """Return all boxes of a version, also those whose score is below the reader's own threshold.
+
+    Raises:
+        ValueError: when the version holds something else.
+    """
+    reading = _reading(workspace, version, version.id, version.sha256)
+    if not isinstance(reading, Boxes):
+        raise ValueError(f"This reading holds {reading.kind}, boxes are needed here.")
+    return reading
 
 
 def plane_reading(

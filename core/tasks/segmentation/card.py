@@ -10,6 +10,7 @@ import torch
 
 from core.learning.snapshot import Snapshot
 from core.tasks.segmentation.planning import Plan
+from core.tasks.segmentation.prediction import DEFAULT_OVERLAP
 from core.tasks.segmentation.run import Run
 from core.tasks.segmentation.validation import ValidationScores
 
@@ -45,7 +46,7 @@ def make_card(run: Run, scores: ValidationScores) -> dict[str, Any]:
         "inference": {
             "rule": "likeliest class",
             "mirror_axes": _mirror_axes(plan),
-            "overlap": 0.5,
+            "overlap": DEFAULT_OVERLAP,
         },
         "training": _describe_training(run),
         "metrics": _with_intervals(scores, snapshot),
@@ -64,10 +65,10 @@ def _describe_training(run: Run) -> dict[str, Any]:
     return {
         "settings": run.settings.model_dump(mode="json"),
         "snapshot_sha256": run.request.snapshot.sha256,
-        "epochs": run.progress.epoch,
-        "best_epoch": run.progress.best_epoch,
-        "steps": run.progress.step,
-        "seconds": round(run.seconds, 1),
+        "epochs": run.course.progress.epoch,
+        "best_epoch": run.course.progress.best_epoch,
+        "steps": run.course.progress.step,
+        "seconds": round(run.course.seconds, 1),
         "device": run.request.device,
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
         "weights_source": run.initial.sentence(),

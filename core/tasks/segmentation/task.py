@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from core.errors import TrainingError
 from core.learning.snapshot import Snapshot
-from core.readings.export import MASK_EXPORTERS, Exporter
+from core.readings.export import Exporter
+from core.readings.exporters import MASK_EXPORTERS
 from core.readings.reading import Mask, Reading, ReadingKind
 from core.tasks.segmentation.presets import PRESETS
 from core.tasks.segmentation.settings import SegmentationSettings, settings_from_text
@@ -81,10 +82,11 @@ class SegmentationTask:
 
     def check(self, snapshot: Snapshot, settings: BaseModel) -> list[str]:
         """Return warnings; raise TrainingError with one sentence when training cannot start."""
-        from core.tasks.segmentation.planning import check_snapshot, check_start
+        from core.learning.intake import check_cases
+        from core.tasks.segmentation.planning import check_start
 
         check_start(snapshot, _own(settings))
-        return check_snapshot(snapshot)
+        return check_cases(snapshot)
 
     def train(self, request: TrainingRequest, on_event: OnEvent, should_stop: ShouldStop) -> TrainingResult:
         """Train, or resume, until done or ``should_stop()``; write the model package to ``out_dir``."""
@@ -103,7 +105,8 @@ class SegmentationTask:
     ) -> list[tuple[Any, Reading | None]]:
         """Return ``count`` augmented (display image yx/yxc uint8, mask or None) pairs of the middle plane."""
         from core.imaging.windows import default_window, to_display
-        from core.tasks.segmentation.augmentation import plan_augmentation, preview_samples
+        from core.learning.variation import plan_augmentation
+        from core.tasks.segmentation.augmentation import preview_samples
 
         middle = image.info.slices // 2
         array = reading.array if isinstance(reading, Mask) else None
