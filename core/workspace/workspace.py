@@ -231,6 +231,10 @@ class Workspace:
         """Return where a case's stored array lies."""
         return self.store.files.path_of(case.image_sha256, ".npy")
 
+    def pyramid_folder(self, case: Case, plane: int) -> Path:
+        """Return where the smaller copies of a large plane lie, whether they are made yet or not."""
+        return self.home / "cache" / f"{case.image_sha256}-{plane}"
+
     # readings
 
     def save_reading(  # noqa: PLR0913 - the one place where all facts about a reading come together
