@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from core.errors import AccessDenied
 from core.imaging.frames import Frame, pack_frame
-from core.imaging.regions import grow_region
 from core.readings.runs import encode_runs
-from core.types import Array, Image
+from core.types import Array
 from core.workspace.access import REFUSED, Access
 from pages.api.gate import number_in
+from pages.shared.assistants import ASSISTANTS
 from pages.shared.state import workspace
-
-Planes = Iterator[tuple[int, Array]]
-Assistant = Callable[[Image, dict[str, Any]], Planes]
-
-
-def _region(image: Image, asked: dict[str, Any]) -> Planes:
-    """Everything of similar value that hangs together with the clicked pixel, on its slice or in the volume."""
-    x, y, z = (int(value) for value in asked["point"])
-    low, high = (float(value) for value in asked["range"])
-    if asked.get("volume") and image.info.is_volume:
-        found = grow_region(_grey(np.asarray(image.array)), (z, y, x), (low, high))
-        yield from ((index, found[index]) for index in np.flatnonzero(found.any(axis=(1, 2))).tolist())
-    else:
-        yield z, grow_region(_grey(np.asarray(image.plane(z)), 2), (y, x), (low, high))
-
-
-def _grey(array: Array, spatial: int = 3) -> Array:
-    return array if array.ndim == spatial else array[..., :3].mean(axis=-1)
-
-
-ASSISTANTS: dict[str, Assistant] = {"region": _region}
 
 
 def assist(request: Request, access: Access, body: bytes) -> Response:

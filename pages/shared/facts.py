@@ -39,6 +39,7 @@ def image_facts(workspace: Workspace, case: Case) -> dict[str, Any]:
         "columns": columns,
         "slices": info.slices,
         "channels": info.channels,
+        "color": info.layout[-1] == "c",
         "volume": info.is_volume,
         "stored": info.dtype,
         "wire": wire_type(info.dtype),
