@@ -94,7 +94,8 @@ export class Camera {
 
   zoomTo(scale, x, y) {
     const { left, right, top, bottom } = this.extent();
-    const least = 0.25 * Math.min(this.width / (right - left), this.height / (bottom - top));
+    const whole = Math.min(this.width / (right - left), this.height / (bottom - top));
+    const least = Math.min(0.25 * whole, 1 / this.basis.matrix[0]);
     const bounded = Math.min(Math.max(scale, least), MOST_ZOOM / this.basis.matrix[0]);
     const shift = (1 / this.scale - 1 / bounded);
     this.center = [

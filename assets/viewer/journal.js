@@ -45,7 +45,9 @@ export class Journal {
   async keep(caseId, reader, base, step) {
     const key = keyOf(caseId, reader, step);
     const store = await this.#store("readwrite");
-    await done(store.put({ key, caseId, reader, base, step }));
+    const kept = done(store.put({ key, caseId, reader, base, step }));
+    store.transaction.commit?.(); // at once: the page may be about to go away
+    await kept;
   }
 
   /** Forget steps that the server has. */

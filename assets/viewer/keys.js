@@ -52,11 +52,11 @@ export function commands(viewer) {
   };
 }
 
-function digit(viewer, event) {
+function digit(viewer, shell, event) {
   const number = Number(event.code.slice(-1));
   const presets = !viewer.bench || event.shiftKey;
   if (presets) viewer.preset(number - 1);
-  else viewer.shell.panel.chooseLabel(number - 1);
+  else shell.panel.chooseLabel(number - 1);
 }
 
 const DIGITS = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];

@@ -89,6 +89,7 @@ export class BrushPart {
       min: 1, max: longest <= 256 ? 60 : longest <= 1024 ? 150 : 400, value: brush.size, input: (size) => (brush.size = size),
     });
     this.ball = toggle("Ball through the slices", brush.ball, (ball) => (brush.ball = ball), "Paints a ball in millimetres, not a disc");
+    this.through = toggle("Through all slices", brush.through, (through) => (brush.through = through), "Also in the other slices, where it hangs together");
     const [low, high] = facts.range;
     const step = !facts.wire.startsWith("float") && high - low > 40 ? 1 : (high - low) / 400 || 1e-6;
     this.low = slider("Range from", { min: low, max: high, step, value: brush.range[0], show: short, input: (value) => (brush.range = [value, Math.max(value, brush.range[1])]) });
@@ -96,17 +97,16 @@ export class BrushPart {
     this.tolerance = slider("Tolerance (± value)", {
       min: step, max: Math.max((high - low) / 2, step), step, value: brush.tolerance, show: short, input: (value) => (brush.tolerance = value),
     });
-    this.body = el("div", {}, [this.size, facts.volume && facts.slices > 1 ? this.ball : null, this.low, this.high, this.tolerance].filter(Boolean));
+    this.body = el("div", {}, [this.size, ...(facts.volume && facts.slices > 1 ? [this.ball, this.through] : []), this.low, this.high, this.tolerance]);
     this.showTool();
   }
 
   showTool() {
     const name = this.viewer.tool?.name;
     this.size.hidden = !["brush", "eraser", "threshold"].includes(name);
-    this.ball.hidden = !["brush", "eraser", "threshold", "region"].includes(name);
+    this.ball.hidden = this.size.hidden;
     this.low.hidden = this.high.hidden = name !== "threshold";
-    this.tolerance.hidden = name !== "region";
-    this.ball.querySelector("span").textContent = name === "region" ? "Through all slices" : "Ball through the slices";
+    this.tolerance.hidden = this.through.hidden = name !== "region";
     const part = this.body.closest("details");
     if (part) part.hidden = [...this.body.children].every((row) => row.hidden);
   }

@@ -92,8 +92,10 @@ export class Pointers {
     this.fingers.delete(event.pointerId);
     this.pinch = null;
     if (this.active?.id !== event.pointerId) return;
-    this.active.tool.cancel?.();
+    const { tool } = this.active;
     this.active = null;
+    if (tool.paints) tool.lift(null); // what was painted stays
+    else tool.cancel?.();
   }
 
   /** End a stroke as if the pointer had been lifted: the page goes away. */

@@ -1,6 +1,6 @@
 // Steps on their way to the server: kept in the browser first, sent in order, one request at a time, until confirmed.
 
-import { packSteps } from "./steps.js";
+import { packPlain, packSteps } from "./steps.js";
 
 const MOST_STEPS = 40;
 const PAUSES_MS = [500, 1000, 2000, 4000, 8000];
@@ -111,11 +111,11 @@ export class Saver {
     this.timer = setTimeout(() => this.pump(), pause);
   }
 
-  /** The page goes away: send what fits into a request that outlives it. */
-  async flush() {
+  /** The page goes away: send what fits into a request that outlives it, without waiting for anything. */
+  flush() {
     if (!this.unsent.length || this.stopped) return;
     const batch = sameTab(this.unsent).slice(0, MOST_STEPS);
-    const body = await packSteps(batch);
+    const body = packPlain(batch);
     if (body.length > KEEPALIVE_BYTES) return; // it lies in the journal; the next tab sends it
     const query = new URLSearchParams({ based_on: this.names[0] });
     this.api.fetch(`cases/${this.caseId}/reading?${query}`, { method: "PUT", body, keepalive: true }).catch(() => {});

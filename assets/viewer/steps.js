@@ -110,7 +110,10 @@ export const reversed = (patches) =>
   [...patches].reverse().map((patch) => ({ ...patch, before: patch.after, after: patch.before }));
 
 /** @param {Step[]} steps @returns {Promise<Uint8Array>} deflated */
-export async function packSteps(steps) {
+export const packSteps = (steps) => deflate(packPlain(steps));
+
+/** The same as it is, for a page that goes away and cannot wait. @param {Step[]} steps @returns {Uint8Array} */
+export function packPlain(steps) {
   const blobs = [];
   let place = 0;
   const keep = (runs) => {
@@ -139,7 +142,7 @@ export async function packSteps(steps) {
     numbers.set(blob, at);
     at += blob.length;
   }
-  return deflate(out);
+  return out;
 }
 
 /** @param {Uint8Array} packed @returns {Promise<Step[]>} */

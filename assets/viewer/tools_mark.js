@@ -353,7 +353,7 @@ function regionTool(bench) {
       if (value === null) return;
       const middle = Array.isArray(value) ? value.slice(0, 3).reduce((sum, one) => sum + one, 0) / Math.min(3, value.length) : value;
       const range = [middle - bench.brush.tolerance, middle + bench.brush.tolerance];
-      bench.assist({ tool: "region", point: voxel, range, volume: bench.brush.ball && place.pane.facts.volume });
+      bench.assist({ tool: "region", point: voxel, range, volume: bench.brush.through && place.pane.facts.volume });
     },
   };
 }

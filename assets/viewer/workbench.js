@@ -30,7 +30,7 @@ export class Workbench extends Notepad {
     this.api = new Api(spec.token, () => viewer.askForToken());
     this.journal = new Journal();
     this.tabs = new Tabs(this.client);
-    this.brush = { size: startSize(this.facts), ball: false, range: rangeOf(viewer, this.facts), tolerance: toleranceOf(viewer, this.facts) };
+    this.brush = { size: startSize(this.facts), ball: false, through: false, range: rangeOf(viewer, this.facts), tolerance: toleranceOf(viewer, this.facts) };
     this.locked = new Set();
     this.label = labels[0]?.value ?? 0;
     this.labels = labels;

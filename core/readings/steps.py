@@ -114,22 +114,29 @@ def pack_steps(steps: list[Step]) -> bytes:
 
 
 def unpack_steps(content: bytes) -> list[Step]:
-    """Read steps from deflated bytes that may come from a browser.
+    """Read steps from bytes that may come from a browser, deflated or (from a page that could not wait) as they are.
 
     Raises:
         LabelError: when they cannot be understood.
     """
     try:
-        unpacker = zlib.decompressobj()
-        body = unpacker.decompress(content, MAX_BYTES)
-        if not unpacker.eof or body[:4] != MAGIC:
-            raise ValueError("they are cut short, too large, or no steps")
+        body = content if content[:4] == MAGIC else _inflated(content)
+        if body[:4] != MAGIC:
+            raise ValueError("they are no steps")
         (length,) = struct.unpack_from("<I", body, 4)
         header = json.loads(body[8 : 8 + length])
         numbers = np.frombuffer(body, "<u4", offset=8 + length)
         return [_read_step(entry, numbers) for entry in header["steps"]]
     except (ValueError, KeyError, TypeError, struct.error, zlib.error, RecursionError) as error:
         raise LabelError(f"The marks that were sent could not be read ({error}).") from error
+
+
+def _inflated(content: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    body = unpacker.decompress(content, MAX_BYTES)
+    if not unpacker.eof:
+        raise ValueError("they are cut short, or too large")
+    return body
 
 
 def _read_step(entry: dict[str, Any], numbers: Array) -> Step:

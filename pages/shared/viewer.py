@@ -134,16 +134,19 @@ def viewer(workspace: Workspace, scene: Scene, key: str, on_forked: Callable[[],
     component = st.components.v2.component(
         "sightline_viewer", html='<div class="viewer-host">Loading the viewer …</div>', css=style, js=script
     )
+    renewals = f"{key}_renewals"
     data = {
         "program": f"/api/viewer/{module_digest()}/index.js",
         "scene": scene_json(workspace, scene),
+        # Whoever asks for a token must hear of it even when the page has no newer one.
+        "renewals": st.session_state.get(renewals, 0),
     }
     result = component(
         data=data,
         key=key,
         default={"threshold": None},
         on_threshold_change=_nothing,
-        on_renew_change=_nothing,
+        on_renew_change=lambda: _count(renewals),
         on_forked_change=on_forked or _nothing,
     )
     threshold = result.get("threshold")
@@ -152,6 +155,10 @@ def viewer(workspace: Workspace, scene: Scene, key: str, on_forked: Callable[[],
 
 def _nothing() -> None:
     """The page runs again; that is all that is wanted."""
+
+
+def _count(key: str) -> None:
+    st.session_state[key] = st.session_state.get(key, 0) + 1
 
 
 def forked_of(state: Any) -> str | None:

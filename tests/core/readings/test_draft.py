@@ -42,6 +42,7 @@ def test_steps_come_back_packed() -> None:
     np.testing.assert_array_equal(again.patches[0].before, step.patches[0].before)
     assert back.patches[1] == step.patches[1]
     assert unpack_steps(pack_steps([])) == []
+    assert unpack_steps(zlib.decompress(pack_steps([step])))[0].patches[1] == step.patches[1]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,8 @@ def test_steps_come_back_packed() -> None:
         b"",
         b"junk",
         zlib.compress(b"SLM1"),
+        b"SLM1",
+        b"SLM1\x09\0\0\0{}",
         zlib.compress(b"XXXX\x02\0\0\0{}"),
         zlib.compress(b"SLM1\x02\0\0\0{}"),
     ],
