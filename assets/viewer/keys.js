@@ -42,7 +42,7 @@ export function commands(viewer) {
     },
     swipe: () => {
       viewer.setLook({ swipe: !viewer.look.swipe });
-      viewer.setTool(viewer.look.swipe ? "swipe" : viewer.bench ? "brush" : "window");
+      viewer.setTool(viewer.firstTool);
     },
     flicker: () => {
       for (const one of viewer.panes) if (one.sides.length > 1) one.shown = 1 - one.shown;
