@@ -46,7 +46,7 @@ export function commands(viewer) {
     },
     flicker: () => {
       for (const one of viewer.panes) if (one.sides.length > 1) one.shown = 1 - one.shown;
-      viewer.redraw();
+      viewer.setLook({ swipe: false }); // one whole picture, then the other
     },
     slab: () => viewer.setLook({ slab: viewer.look.slab ? null : { mode: "max", planes: viewer.slabPlanes ?? 9 } }),
   };

@@ -160,7 +160,7 @@ def _pick_heat(project: Project) -> Label | None:
         format_func=lambda value: "none" if value is None else by_value[value].name,
         width=220,
     )
-    return by_value.get(chosen)
+    return None if chosen is None else by_value.get(chosen)
 
 
 def _sizes(rows: list[dict[str, Any]]) -> None:

@@ -9,7 +9,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.readings.picture import edges, overlay
-from core.readings.reading import Mask
 from core.types import Label
 from core.workspace.records import Project
 from core.workspace.workspace import Workspace
