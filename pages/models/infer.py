@@ -13,26 +13,17 @@ from core.jobs.submit import submit
 from core.readings.export import CSV_COLUMNS, ExportItem, measure, safe_cell
 from core.readings.reading import Mask
 from core.tasks import TASKS
-from core.types import SPLITS
+from core.types import SPLITS, Label
 from core.workspace.records import Case, Model, Project, ReadingVersion
 from pages.models.infer_boxes import boxes_view, counts_part
 from pages.shared.jobs_panel import ACTIVE, job_panel
 from pages.shared.menu import ANNOTATE, IMPORT, PROJECTS, TRAIN
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.models import headline_of
-from pages.shared.pickers import pick_slice
 from pages.shared.progress import count_words
-from pages.shared.render import (
-    label_map,
-    plane_display,
-    plane_reading,
-    start_plane,
-    to_png,
-    whole_reading,
-    with_reading,
-)
+from pages.shared.render import label_map, to_png, whole_reading
 from pages.shared.state import current_project, queue, recall_id, remember, workspace
-from pages.shared.viewer import label_legend, look_controls, show_plane, window_controls
+from pages.shared.viewer import Layer, Scene, View, viewer
 
 store = workspace()
 UNREAD, ALL, SOME = "not read yet", "all", "chosen"
@@ -149,30 +140,39 @@ def reading_view(project: Project, model: Model, case: Case, version: ReadingVer
 
 
 def mask_view(project: Project, model: Model, case: Case, version: ReadingVersion) -> None:
-    """Show a mask with its threshold, opacity and sizes."""
-    picture, controls = st.columns([2, 1], gap="medium")
-    with controls:
-        threshold = None
-        if version.has_probabilities and st.toggle(
+    """Show a mask in the viewer, with its sizes."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        own = version.has_probabilities and st.toggle(
             "Own threshold", key="infer_own", help="Otherwise the model's own rule counts."
-        ):
-            threshold = st.slider("Probability threshold", 0.01, 0.99, 0.5, 0.01, key="infer_threshold")
-        look = look_controls("infer")
-        index = pick_slice(case.info, f"infer_slice_{case.id}", start_plane(store, version, case.info))
-        window = window_controls(store, case, "infer")
-        label_legend(project.labels)
-    with picture:
-        reading = plane_reading(store, version, index, threshold)
-        shown = plane_display(store, case, index, window)
-        shown = with_reading(shown, reading, project.labels, case.info, look)
-        show_plane(shown, case.info, f"{case.name} read by {model.name}")
-    with controls:
-        whole = whole_reading(store, version, threshold)
-        if isinstance(whole, Mask) and isinstance(reading, Mask):
-            item = ExportItem(case.name, case.info, whole, model.name)
-            rows = [dict(zip(CSV_COLUMNS, row, strict=True)) for row in measure(item, project.labels)]
-            _sizes(rows)
-            _actions(case, version, model, (threshold, reading.array, rows))
+        )
+        heat = _pick_heat(project) if version.has_probabilities else None
+    layer = Layer("threshold" if own else "reading", version.id)
+    views = [View(f"{case.name} read by {model.name}", (layer,))]
+    if heat is not None:
+        views.append(View(f"probability of {heat.name}", (Layer("heat", version.id, label=heat.value),)))
+    seen = viewer(store, Scene(case, project.labels, tuple(views)), f"infer_viewer_{own}")
+    threshold = (0.5 if seen.threshold is None else seen.threshold) if own else None
+    whole = whole_reading(store, version, threshold)
+    if isinstance(whole, Mask):
+        item = ExportItem(case.name, case.info, whole, model.name)
+        rows = [dict(zip(CSV_COLUMNS, row, strict=True)) for row in measure(item, project.labels)]
+        if threshold is not None:
+            st.caption(f"Sizes at a probability of {threshold:.2f} and above.")
+        _sizes(rows)
+        _actions(case, version, model, (threshold, rows))
+
+
+def _pick_heat(project: Project) -> Label | None:
+    """Choose a label whose probability is shown beside the reading, as a heat map."""
+    by_value = {label.value: label for label in project.labels}
+    chosen = st.selectbox(
+        "Heat map of",
+        [None, *by_value],
+        key=f"infer_heat_{project.id}",
+        format_func=lambda value: "none" if value is None else by_value[value].name,
+        width=220,
+    )
+    return None if chosen is None else by_value.get(chosen)
 
 
 def _sizes(rows: list[dict[str, Any]]) -> None:
@@ -190,9 +190,9 @@ def _sizes(rows: list[dict[str, Any]]) -> None:
 
 
 def _actions(
-    case: Case, version: ReadingVersion, model: Model, view: tuple[float | None, Any, list[dict[str, Any]]]
+    case: Case, version: ReadingVersion, model: Model, view: tuple[float | None, list[dict[str, Any]]]
 ) -> None:
-    threshold, plane, rows = view
+    threshold, rows = view
     name = f"case{case.id}-{version.version}"
     _correct(case)
     if threshold is not None and st.button("Keep this threshold as a new version", key="infer_keep"):
@@ -210,14 +210,15 @@ def _actions(
             )
             st.rerun()
     with st.container(horizontal=True):
-        st.download_button(
-            "Mask (PNG)",
-            lambda: to_png(plane),
-            f"{name}.png",
-            "image/png",
-            key="infer_png",
-            on_click="ignore",
-        )
+        if case.info.slices == 1:
+            st.download_button(
+                "Mask (PNG)",
+                lambda: to_png(label_map(store, version, threshold)),
+                f"{name}.png",
+                "image/png",
+                key="infer_png",
+                on_click="ignore",
+            )
         st.download_button(
             "Sizes (CSV)", lambda: _csv(rows), f"{name}.csv", "text/csv", key="infer_csv", on_click="ignore"
         )

@@ -17,7 +17,7 @@ from pages.shared.box_view import counts_by_label, detail, object_table, with_ob
 from pages.shared.messages import show_errors
 from pages.shared.pickers import pick_slice
 from pages.shared.render import every_box, plane_display, plane_of_reading, start_plane, to_png
-from pages.shared.viewer import label_legend, show_plane, window_controls
+from pages.shared.still import label_legend, show_plane, window_controls
 
 if TYPE_CHECKING:
     from core.types import Label

@@ -22,7 +22,7 @@ from pages.shared.render import (
     start_window,
     to_png,
 )
-from pages.shared.viewer import color_legend, has_window, label_legend, show_plane, window_controls
+from pages.shared.still import color_legend, has_window, label_legend, show_plane, window_controls
 
 if TYPE_CHECKING:
     from core.jobs.payloads import EvaluatePayload
