@@ -23,6 +23,7 @@ class Codestream:
         channels: number of components.
         bits: per value.
         is_lossless: True when no value was changed by the compression.
+        codec: "jpeg", "jpegls" or "jpeg2k".
     """
 
     height: int
@@ -30,6 +31,7 @@ class Codestream:
     channels: int
     bits: int
     is_lossless: bool
+    codec: str
 
 
 def jpeg_header(data: bytes) -> Codestream | None:
@@ -50,10 +52,19 @@ def jpeg_header(data: bytes) -> Codestream | None:
             at += 2
         elif marker in FRAMES and at + 10 <= len(data):
             bits, height, width, channels = struct.unpack(">BHHB", data[at + 4 : at + 10])
-            return Codestream(height, width, channels, bits, marker in (LOSSLESS_FRAME, JPEG_LS_FRAME))
+            if marker == JPEG_LS_FRAME:
+                return Codestream(height, width, channels, bits, _is_exact_jpeg_ls(data, at), "jpegls")
+            return Codestream(height, width, channels, bits, marker == LOSSLESS_FRAME, "jpeg")
         else:
             at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
+
+
+def _is_exact_jpeg_ls(data: bytes, start: int) -> bool:
+    """True when the first scan allows no error (ITU-T T.87 C.2.3: NEAR is 0)."""
+    scan = data.find(b"\xff\xda", start)
+    near = scan + 5 + 2 * data[scan + 4] if 0 <= scan < len(data) - 4 else len(data)
+    return near < len(data) and data[near] == 0
 
 
 def jpeg2000_header(data: bytes) -> Codestream | None:
@@ -68,4 +79,4 @@ def jpeg2000_header(data: bytes) -> Codestream | None:
     channels, precision = struct.unpack(">HB", data[start + 40 : start + 43])
     style = data.find(J2K_STYLE, start)
     reversible = style >= 0 and style + 14 <= len(data) and data[style + 13] == 1
-    return Codestream(bottom - top, right - left, channels, (precision & 0x7F) + 1, reversible)
+    return Codestream(bottom - top, right - left, channels, (precision & 0x7F) + 1, reversible, "jpeg2k")

@@ -127,7 +127,7 @@ def _data_files(named: str, listed: list[str], path: Path) -> tuple[Path, ...]:
         return find_all_beside(path, listed)
     pattern, *numbers = named.rsplit(None, 3) if "%" in named else [named]
     if len(numbers) == 3:
-        return find_all_beside(path, numbered_names(pattern, *map(int, numbers)))
+        return find_all_beside(path, numbered_names(path, pattern, *map(int, numbers)))
     return (find_beside(path, named),)
 
 

@@ -61,7 +61,12 @@ SPACES = {
     "left-posterior-superior": (1.0, 1.0, 1.0), "lps": (1.0, 1.0, 1.0),
 }  # fmt: skip
 SPACE_KINDS = ("space", "domain")
-VOLUME_KINDS = ("time", "list")
+VOLUME_KINDS = (
+    "time",
+    "list",
+    "",
+    *SPACE_KINDS,
+)  # of axes that lie in no space; any other kind is of channels
 MM_PER_UNIT = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "m": 1000.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3,
                "microns": 1e-3, "nm": 1e-6}  # fmt: skip
 NO_PLACE = "The file does not say how the patient lies; left and right are unknown."
@@ -215,7 +220,7 @@ def _data_files(fields: dict[str, str], path: Path) -> tuple[Path, ...]:
         return find_all_beside(path, fields.get("listed", "").splitlines())
     pattern, *numbers = named.rsplit(None, 3) if "%" in named else [named]
     if len(numbers) == 3:
-        return find_all_beside(path, numbered_names(pattern, *map(int, numbers)))
+        return find_all_beside(path, numbered_names(path, pattern, *map(int, numbers)))
     return (find_beside(path, named),)
 
 

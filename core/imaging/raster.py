@@ -177,7 +177,7 @@ def _decode_whole(picture: PILImage.Image, path: Path, head: bytes) -> Array:
         return _without_alpha(_decode("png", path), color_type in (4, 6))
     stream = jpeg2000_header(head) if picture.format == "JPEG2000" else None
     if stream is not None and stream.bits > 8 and stream.channels > 1:
-        return _without_alpha(_decode("jpeg2k", path), stream.channels in (2, 4))
+        return _without_alpha(_decode(stream.codec, path), stream.channels in (2, 4))
     return _to_array(picture)
 
 
@@ -187,7 +187,7 @@ def _read_deep_jpeg(path: Path, header: Codestream, settings: Settings) -> Pictu
     itemsize = 1 if header.bits <= 8 else 2
     check_declared_size(shape, itemsize, path.name, settings)
     check_ratio(declared_bytes(shape, itemsize), path.stat().st_size, CODEC_MAX_RATIO, path.name)
-    array = _decode("jpeg", path)
+    array = _decode(header.codec, path)
     array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if array.shape[:2] != shape[:2]:
         raise FileRefused(f"{path.name} holds another size than its header declares; it is damaged.")
@@ -235,8 +235,9 @@ def _decode(codec: str, path: Path) -> Array:
 
     decoders = {
         "png": imagecodecs.png_decode,
-        "jpeg2k": imagecodecs.jpeg2k_decode,
         "jpeg": imagecodecs.jpeg_decode,
+        "jpegls": imagecodecs.jpegls_decode,
+        "jpeg2k": imagecodecs.jpeg2k_decode,
     }
     return np.asarray(decoders[codec](path.read_bytes()))
 

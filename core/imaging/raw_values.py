@@ -112,7 +112,7 @@ def find_all_beside(header: Path, names: Sequence[str]) -> tuple[Path, ...]:
     return tuple(there[name] for name in names)
 
 
-def numbered_names(pattern: str, first: int, last: int, step: int) -> list[str]:
+def numbered_names(header: Path, pattern: str, first: int, last: int, step: int) -> list[str]:
     """Write out a list of names given as ``slice%03d.raw 1 30 1``.
 
     Raises:
@@ -122,7 +122,9 @@ def numbered_names(pattern: str, first: int, last: int, step: int) -> list[str]:
     digits, is_decimal, after = rest.partition("d")
     wide = digits.isdecimal() or not digits
     if not (percent and is_decimal and wide) or "%" in after or step == 0 or abs(last - first) > MAX_FILES:
-        raise FileRefused(f"The data files {pattern[:100]!r} of a header cannot be listed; it is damaged.")
+        raise FileRefused(
+            f"{header.name} names its data files as {pattern[:100]!r}, which lists none; it is damaged."
+        )
     width = min(int(digits or 0), 20)
     numbers = range(first, last + (1 if step > 0 else -1), step)
     return [

@@ -26,6 +26,7 @@ NEED_OPENSLIDE = {"scn": "leica", "bif": "ventana", "philips": "philips"}
 PYRAMID_FROM_PIXELS = 2**22
 SLIDE_FROM_PIXELS = 2**27  # larger tiled images are never decoded at once
 MAX_SEGMENT_BYTES = 2**26
+YCBCR_JPEG2000 = 33003
 JPEG_CODES = (6, 7, 34892, 33007)
 OBJECTIVE_TAG = 65421  # NDPI: source lens
 COLORS = ("RGB", "YCBCR")
@@ -46,10 +47,18 @@ def is_tiff_slide(path: Path) -> bool:
         return (len(series.levels) > 1 or pixels > SLIDE_FROM_PIXELS) and _is_flat(series)
 
 
-def reads_without_openslide(path: Path) -> bool:
-    """Tell whether tifffile reads a slide right."""
+def reads_tiff_slide(path: Path, at_best: bool = True) -> bool:
+    """Tell whether tifffile reads a slide right.
+
+    Args:
+        path: a TIFF file.
+        at_best: False when OpenSlide is not there and would have been asked first.
+    """
     with opened_tiff(path) as tiff:
-        return _vendor(tiff.file) not in NEED_OPENSLIDE.values()
+        vendor = _vendor(tiff.file)
+        if tiff.file.pages.first.compression == YCBCR_JPEG2000:  # comes out of tifffile in the wrong colours
+            return False
+        return vendor in ("generic", "aperio") if at_best else vendor not in NEED_OPENSLIDE.values()
 
 
 @contextmanager

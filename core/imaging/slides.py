@@ -15,13 +15,12 @@ import cv2
 import numpy as np
 
 from core.errors import FileRefused
-from core.imaging.formats import SUFFIXES
 from core.imaging.found import Found, Original
 from core.imaging.limits import check_declared_size, check_ratio, refusing
 from core.imaging.slide_file import Level, Slide
 from core.imaging.slide_openslide import is_for_openslide, is_openslide_there, opened_openslide
 from core.imaging.slide_original import original_of
-from core.imaging.slide_tiff import is_tiff_slide, opened_tiff_slide, reads_without_openslide
+from core.imaging.slide_tiff import is_tiff_slide, opened_tiff_slide, reads_tiff_slide
 from core.imaging.tiff import is_tiff
 from core.imaging.tiles import TILE_SIZE, box_mean, level_count, level_shape
 from core.settings import Settings
@@ -56,11 +55,19 @@ def open_slide(path: Path) -> Iterator[Slide]:
 
 
 def _opened(path: Path) -> AbstractContextManager[Slide]:
+    """Open a slide with the library that reads it best.
+
+    OpenSlide places regions by the largest level's pixels. Where a level is not an exact fraction of that, it shifts
+    a region by part of a pixel; so plain TIFF and Aperio's, which tifffile reads as they are stored, come from there.
+    """
+    is_plain = is_tiff(path)
+    if is_plain and reads_tiff_slide(path):
+        return opened_tiff_slide(path)
     if is_for_openslide(path):
         return opened_openslide(path)
-    if is_tiff(path) and reads_without_openslide(path):
+    if is_plain and reads_tiff_slide(path, at_best=False):
         return opened_tiff_slide(path)
-    if is_openslide_there() or not path.name.lower().endswith(SUFFIXES["slide"]):
+    if is_openslide_there():
         raise FileRefused(f"{path.name} is damaged or no slide of a kind that Sightline reads.")
     raise FileRefused(f"{path.name} {NEEDS_OPENSLIDE}")
 
@@ -175,7 +182,7 @@ def _describe(slide: Slide, array: Array, shrunk: float, is_kept: bool) -> Image
         "file_format": "whole slide",
         "slide_vendor": slide.vendor,
         "slide_size": f"{full.width} x {full.height}",
-        "slide_downsample": f"{shrunk:g}",
+        "slide_downsample": f"{shrunk:.4g}",
     }
     if slide.objective_power is not None:
         metadata["objective_power"] = f"{slide.objective_power:g}"
@@ -199,7 +206,7 @@ def _warnings(slide: Slide, array: Array, shrunk: float, is_kept: bool) -> tuple
     if shrunk > 1:
         full, power = slide.levels[0], slide.objective_power
         scale = (
-            f"{power / shrunk:.3g}x instead of {power:g}x" if power else f"1/{shrunk:.3g} of its resolution"
+            f"{power / shrunk:.2g}x instead of {power:g}x" if power else f"1/{shrunk:.3g} of its resolution"
         )
         kept = "is kept with the case" if is_kept else "is not kept: keep the slide's own file"
         said.insert(

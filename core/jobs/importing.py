@@ -10,7 +10,7 @@ from typing import Any
 
 from core.errors import LabelError, SightlineError
 from core.imaging.archives import is_archive, unpack_archive
-from core.imaging.formats import ARCHIVE_SUFFIXES, is_volume_name
+from core.imaging.formats import ARCHIVE_SUFFIXES, is_companion, is_volume_name
 from core.imaging.found import Found, Skipped, patient_key
 from core.imaging.scan import count_sources, scan
 from core.jobs.context import JobContext
@@ -186,7 +186,7 @@ def _visible_files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if path.is_file() and not path.is_symlink() and not hidden:
+        if path.is_file() and not path.is_symlink() and not hidden and not is_companion(path):
             yield path
 
 
