@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from core.errors import FileRefused
-from core.imaging.archive_members import CHUNK, PACKED, SAME_NAME, Budget, link_refused, new_file, target_of
+from core.imaging.archive_members import (
+    CHUNK,
+    MAX_NAME_BYTES,
+    PACKED,
+    SAME_NAME,
+    Budget,
+    link_refused,
+    new_file,
+    target_of,
+)
 from core.imaging.found import Skipped
 
 BLOCK = 512
@@ -179,7 +188,12 @@ def _inner_name(path: Path) -> str:
         head = file.read(BLOCK)
     if head.startswith(GZIP) and head[3:4] == b"\x08":  # a name and nothing else before the data (RFC 1952)
         name = head[10:].split(b"\0")[0].decode("latin-1").replace("\\", "/").rpartition("/")[2]
-        if name and name.isprintable() and name not in (".", "..") and ":" not in name:
+        if (
+            name.isprintable()
+            and 0 < len(name) <= MAX_NAME_BYTES // 2
+            and name not in (".", "..")
+            and ":" not in name
+        ):
             return name
     return Path(path.name.removesuffix(PACKED)).stem
 

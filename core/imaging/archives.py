@@ -11,7 +11,7 @@ from typing import Literal
 from core.errors import StorageError
 from core.imaging import archive_tar, archive_zip
 from core.imaging.archive_members import PACKED, Budget
-from core.imaging.formats import is_companion, is_volume_name, kind_by_name
+from core.imaging.formats import OFFICE_SUFFIXES, is_companion, is_volume_name, kind_by_name
 from core.imaging.found import Skipped
 from core.settings import Settings
 
@@ -41,7 +41,8 @@ def archive_kind(path: Path) -> ArchiveKind | None:
     with open(path, "rb") as file:
         start = file.read(6)
     if start.startswith((archive_zip.MAGIC, archive_zip.EMPTY_MAGIC)):
-        return None if kind_by_name(path.name) == "arrays" else "zip"
+        is_other = kind_by_name(path.name) == "arrays" or path.name.lower().endswith(OFFICE_SUFFIXES)
+        return None if is_other else "zip"
     packed = archive_tar.unpacker_of(start) is not None
     if packed and (is_volume_name(path.name) or is_companion(path) or is_nifti(path)):
         return None

@@ -26,6 +26,7 @@ from core.types import Array, Image, ImageInfo, Layout, Split
 
 MEMBER_ENDING = ".npy"
 MAX_CHANNELS = 4
+IMAGE_KINDS = "buif"  # NumPy's letters for truth values, whole and floating point numbers
 MAX_LABELS = 10**8
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -93,8 +94,9 @@ def count_images(path: Path) -> int:
     try:
         with refusing(path.name):
             headers = _headers(path)
+            shown = headers.keys() - _labels_used(headers)
             return sum(
-                header.shape[0] if _is_set(name, header, headers) else 1 for name, header in headers.items()
+                headers[name].shape[0] if _is_set(name, headers[name], headers) else 1 for name in shown
             )
     except FileRefused:
         return 1
@@ -116,6 +118,8 @@ def _iter_npy(path: Path, settings: Settings) -> Iterator[Found | Skipped]:
         if _is_set(name, header, {}):
             yield from _rows(_Source(file, header, path, settings), split_key(name), None)
         else:
+            if header.dtype.kind not in IMAGE_KINDS:
+                raise FileRefused(f"{path.name} holds values of type {header.dtype}, which are no image.")
             array = _read_whole(file, header, path, settings)
             yield _found(array, _layout_of_one(array.shape, path.name), path, path.stem, "")
 
@@ -223,7 +227,7 @@ def _read_whole(file: IO[bytes], header: Header, path: Path, settings: Settings)
 
 
 def _is_image(name: str, header: Header) -> bool:
-    if header.dtype.kind not in "buif" or not 2 <= len(header.shape) <= 5 or min(header.shape) < 1:
+    if header.dtype.kind not in IMAGE_KINDS or not 2 <= len(header.shape) <= 5 or min(header.shape) < 1:
         return False
     return not any(word in NO_IMAGES for word in WORDS.findall(name.lower()))
 
