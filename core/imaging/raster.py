@@ -156,7 +156,7 @@ def _read_picture(path: Path, settings: Settings) -> Picture:
     with open(path, "rb") as file:
         head = file.read(HEAD_BYTES)
     jpeg = jpeg_header(head)
-    if jpeg is not None and (jpeg.bits != 8 or jpeg.is_lossless):
+    if jpeg is not None and (jpeg.bits != 8 or jpeg.is_lossless or jpeg.codec == "jpegls"):
         return _read_deep_jpeg(path, jpeg, settings)
     with open_picture(path, settings) as picture:
         picture.load()

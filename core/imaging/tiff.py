@@ -32,6 +32,8 @@ LAYOUT_OF_AXES: dict[str, Layout] = {
 }  # fmt: skip
 JPEG_LOSS = "Stored with JPEG loss: fine values were changed by the compression."
 SHADES = {1: 255, 2: 85, 4: 17}  # few shades of grey spread over a byte, as Pillow does for PNG
+# What scanners call the pictures that they add to a slide; a label may show a name.
+BESIDE = ("label", "macro", "map", "overview", "thumbnail")
 LOSSY = ("JPEG", "OJPEG", "WEBP")
 BROKEN = ("invalid page offset", "missing data", "corrupt", "incomplete", "missing pages")
 
@@ -135,8 +137,12 @@ def iter_tiff(path: Path, settings: Settings) -> Iterator[Found]:
 def images_in(file: TiffFile) -> list[int]:
     """Return the numbers of the series that are no smaller copy, label or overview of another one."""
     every = range(len(file.series))
-    real = [number for number in every if not file.series[number].keyframe.is_reduced]
+    real = [number for number in every if not _is_beside(file.series[number])]
     return real or list(every[:1])
+
+
+def _is_beside(series: TiffPageSeries) -> bool:
+    return bool(series.keyframe.is_reduced) or series.name.lower().removesuffix(" image") in BESIDE
 
 
 def read_pages(path: Path, settings: Settings) -> tuple[Array, str, TiffPage, PixelSize]:

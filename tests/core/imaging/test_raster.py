@@ -11,6 +11,8 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image as PILImage
 from skimage import io as skio
 
@@ -25,9 +27,9 @@ COLOR = RNG.integers(0, 256, (31, 47, 3), dtype=np.uint8)
 SMALL = Settings(max_image_bytes=2**24, max_image_pixels_per_frame=2**22)
 
 
-def refused(path: Path, settings: Settings | None = None) -> str:
+def refused(path: Path, limits: Settings | None = None) -> str:
     with pytest.raises(FileRefused) as caught:
-        read_raster(path, settings)
+        read_raster(path, limits)
     message = str(caught.value)
     assert path.name in message and message.endswith(".") and "\n" not in message
     return message
@@ -302,10 +304,60 @@ def test_real_sets_equal_an_independent_reader(shared_data: Path, name: str) -> 
         assert np.array_equal(read_raster(path).image.array, read(path)), path.name
 
 
-def test_slide_pages_equal_tifffile(shared_data: Path) -> None:
+def test_a_slide_read_as_pages_gives_no_label_and_no_overview(tmp_path: Path, shared_data: Path) -> None:
     path = shared_data / "wsi_openslide" / "CMU-1-Small-Region.svs"
-    found = list(iter_raster(path, Settings()))
-    assert np.array_equal(found[0].image.array, tifffile.imread(path))
+    (found,) = iter_raster(path, Settings())
+    assert np.array_equal(found.image.array, tifffile.imread(path))
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
+        file.write(COLOR, photometric="rgb", metadata={"axes": "YXS"})
+        file.write(COLOR[:9], photometric="rgb", metadata={"axes": "YXS", "Name": "label image"})
+        file.write(COLOR[:8], photometric="rgb", metadata={"axes": "YXS", "Name": "Macro"})
+    (found,) = iter_raster(tmp_path / "a.ome.tif", Settings())
+    assert np.array_equal(found.image.array, COLOR)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.sampled_from([None, "zlib", "lzw", "zstd", "packbits"]),
+    st.sampled_from([None, (16, 16), (16, 32)]),
+    st.booleans(),
+)
+def test_any_tiff_comes_back(tmp_path_factory, dtype, shape, compression, tile, is_big):
+    array = RNG.integers(0, 100, shape).astype(dtype)
+    path = tmp_path_factory.mktemp("tiff") / "a.tif"
+    tifffile.imwrite(
+        path,
+        array,
+        compression=compression,
+        tile=tile,
+        bigtiff=is_big,
+        photometric="minisblack",
+        metadata=None,
+    )
+    image = read_raster(path).image
+    assert np.array_equal(image.array, array) and image.info.layout == "yx"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([(np.uint8, ""), (np.uint16, ""), (np.uint8, "c"), (np.uint16, "c")]),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.sampled_from(["png", "jp2", "jls"]),
+)
+def test_any_picture_without_losses_comes_back(tmp_path_factory, kind, shape, ending):
+    dtype, color = kind
+    array = RNG.integers(0, np.iinfo(dtype).max, (*shape, 3) if color else shape, dtype=dtype, endpoint=True)
+    encode = {
+        "png": imagecodecs.png_encode,
+        "jp2": lambda values: imagecodecs.jpeg2k_encode(values, level=0),
+        "jls": imagecodecs.jpegls_encode,
+    }
+    path = tmp_path_factory.mktemp("picture") / f"a.{ending}"
+    path.write_bytes(encode[ending](array))
+    image = read_raster(path).image
+    assert np.array_equal(image.array, array) and image.array.dtype == dtype
 
 
 @pytest.mark.parametrize(("bits", "lossless"), [(12, False), (16, True), (8, True), (12, True)])
