@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from core.errors import FileRefused
+from core.imaging.archive_members import Budget
 from core.imaging.found import Found, Skipped
 from core.imaging.limits import DEFLATE_MAX_RATIO, check_declared_size, check_ratio, declared_bytes, refusing
 from core.imaging.values import narrow
@@ -35,17 +36,8 @@ SPLIT_WORDS: dict[str, Split] = {
 IMAGE_WORDS = ("images", "imgs", "image", "img", "x", "data", "arr")
 LABEL_WORDS = ("labels", "label", "y", "targets", "target", "classes", "class")
 NO_IMAGES = (
-    *LABEL_WORDS,
-    "mask",
-    "masks",
-    "seg",
-    "segmentation",
-    "scribble",
-    "scribbles",
-    "boxes",
-    "ids",
-    "names",
-)
+    *LABEL_WORDS, "mask", "masks", "seg", "segmentation", "scribble", "scribbles", "boxes", "ids", "names",
+)  # fmt: skip
 WORDS = re.compile(r"[a-z]+")
 
 
@@ -162,6 +154,7 @@ def _rows(source: _Source, key: Key, labels: list[str] | None) -> Iterator[Found
     count, *shape = header.shape
     layout, to_last = _layout_of_row(tuple(shape), path.name)
     check_declared_size(shape, header.dtype.itemsize, path.name, source.settings)
+    _check_set(header, path, source.settings)
     whole = _read_whole(source.file, header, path, source.settings) if header.is_fortran else None
     for number in range(count):
         row = _read_values(source.file, tuple(shape), header.dtype, path) if whole is None else whole[number]
@@ -170,6 +163,13 @@ def _rows(source: _Source, key: Key, labels: list[str] | None) -> Iterator[Found
         facts = {} if labels is None else {"label": labels[number]}
         found = _found(row[..., 0] if row.ndim > len(layout) else row, layout, path, name, name)
         yield replace(found, split=key.split, metadata=facts)
+
+
+def _check_set(header: Header, path: Path, settings: Settings) -> None:
+    """Hold a set to the limits of an archive of as many files."""
+    budget = Budget(settings, path.name, packed=path.stat().st_size)
+    budget.count_members(header.shape[0])
+    budget.count_bytes(declared_bytes(header.shape, header.dtype.itemsize))
 
 
 def _headers(path: Path) -> dict[str, Header]:

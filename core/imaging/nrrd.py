@@ -61,12 +61,8 @@ SPACES = {
     "left-posterior-superior": (1.0, 1.0, 1.0), "lps": (1.0, 1.0, 1.0),
 }  # fmt: skip
 SPACE_KINDS = ("space", "domain")
-VOLUME_KINDS = (
-    "time",
-    "list",
-    "",
-    *SPACE_KINDS,
-)  # of axes that lie in no space; any other kind is of channels
+# Of axes that lie in no space; any other kind is of channels.
+VOLUME_KINDS = ("time", "list", "", *SPACE_KINDS)
 MM_PER_UNIT = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "m": 1000.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3,
                "microns": 1e-3, "nm": 1e-6}  # fmt: skip
 NO_PLACE = "The file does not say how the patient lies; left and right are unknown."

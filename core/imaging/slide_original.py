@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HEADER_BYTES = 16
 NUMBERS = (3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18)  # TIFF types that hold no text: SHORT to IFD8
-KEPT_TAGS = (347, 34675, 65420, 65426, 65432)  # JPEG tables, colour profile, NDPI's mark and its tiles
+KEPT_TAGS = (347, 34675)  # JPEG tables, colour profile
 DESCRIPTION = 270
 SVS_KEPT = ("AppMag", "MPP", "StripeWidth", "Left", "Top", "OriginalWidth", "OriginalHeight")
 SVS_HEAD = "Aperio Image Library v1\r\n"
@@ -45,8 +45,6 @@ def original_of(path: Path) -> Original | None:
                 rewritten.append((text.valueoffset, _svs_text(page, text)))
         for level in levels:
             kept += zip(level.dataoffsets, level.databytecounts, strict=True)
-            if file.is_ndpi:  # the header of the one JPEG stream stands before its first tile
-                kept += _jpeg_head(level)
         return Original(path, tuple(_gaps(kept, path.stat().st_size)), tuple(rewritten))
 
 
@@ -62,19 +60,10 @@ def _all_pages(file: TiffFile) -> Iterator[TiffPage]:
 def _structure_of(file: TiffFile, page: TiffPage) -> Iterator[Range]:
     """Yield the bytes of a page's directory and of the numbers that it leads to."""
     form = file.tiff
-    count = len(page.tags)
-    size = form.tagnosize + count * form.tagsize + form.offsetsize
-    yield page.offset, size + (4 * count if file.is_ndpi else 0)
+    yield page.offset, form.tagnosize + len(page.tags) * form.tagsize + form.offsetsize
     for tag in page.tags:
         if tag.dtype in NUMBERS or tag.code in KEPT_TAGS:
             yield tag.valueoffset, tag.valuebytecount
-
-
-def _jpeg_head(level: TiffPage) -> Iterator[Range]:
-    start = level.tags.valueof(273)
-    if start:
-        first = int(start[0] if isinstance(start, tuple) else start)
-        yield first, max(0, level.dataoffsets[0] - first)
 
 
 def _svs_text(page: TiffPage, tag: TiffTag) -> str:

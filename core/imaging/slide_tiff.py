@@ -1,4 +1,4 @@
-"""Slides through tifffile: Aperio and Hamamatsu files, and tiled or pyramidal TIFF of any make."""
+"""Slides through tifffile: Aperio's, and tiled or pyramidal TIFF of any make."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from core.types import Array
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage, TiffPageSeries
 
-# What tifffile calls the formats of scanners. Ventana's tiles overlap and Leica's and Philips' levels have gaps, which
-# OpenSlide puts right and tifffile does not.
-READ_BY_TIFFFILE = {"svs": "aperio", "ndpi": "hamamatsu"}
-NEED_OPENSLIDE = {"scn": "leica", "bif": "ventana", "philips": "philips"}
+# Scanners' formats by tifffile's flags. Ventana's tiles overlap, Leica's and Philips' levels have gaps, Hamamatsu's
+# JPEGs are too large for a decoder: OpenSlide sees to that.
+APERIO = "svs"
+NEED_OPENSLIDE = {"ndpi": "hamamatsu", "scn": "leica", "bif": "ventana", "philips": "philips"}
 PYRAMID_FROM_PIXELS = 2**22
 SLIDE_FROM_PIXELS = 2**27  # larger tiled images are never decoded at once
 MAX_SEGMENT_BYTES = 2**26
 YCBCR_JPEG2000 = 33003
 JPEG_CODES = (6, 7, 34892, 33007)
-OBJECTIVE_TAG = 65421  # NDPI: source lens
 COLORS = ("RGB", "YCBCR")
 SVS_FIELD = re.compile(r"\|\s*([^|=]+?)\s*=\s*([^|]*?)\s*(?=\||$)")
 
@@ -47,18 +46,12 @@ def is_tiff_slide(path: Path) -> bool:
         return (len(series.levels) > 1 or pixels > SLIDE_FROM_PIXELS) and _is_flat(series)
 
 
-def reads_tiff_slide(path: Path, at_best: bool = True) -> bool:
-    """Tell whether tifffile reads a slide right.
-
-    Args:
-        path: a TIFF file.
-        at_best: False when OpenSlide is not there and would have been asked first.
-    """
+def reads_tiff_slide(path: Path) -> bool:
+    """Tell whether tifffile reads a slide exactly as it is stored."""
     with opened_tiff(path) as tiff:
-        vendor = _vendor(tiff.file)
-        if tiff.file.pages.first.compression == YCBCR_JPEG2000:  # comes out of tifffile in the wrong colours
-            return False
-        return vendor in ("generic", "aperio") if at_best else vendor not in NEED_OPENSLIDE.values()
+        # Aperio's JPEG 2000 in YCbCr comes out of tifffile in the wrong colours.
+        exact = tiff.file.pages.first.compression != YCBCR_JPEG2000
+        return exact and _vendor(tiff.file) not in NEED_OPENSLIDE.values()
 
 
 @contextmanager
@@ -93,7 +86,7 @@ class TiffSlide:
         self.dtype = np.dtype(first.dtype)
         self.vendor = _vendor(tiff.file)
         fields = svs_fields(first.description) if self.vendor == "aperio" else {}
-        self.objective_power = positive(fields.get("AppMag", first.tags.valueof(OBJECTIVE_TAG)))
+        self.objective_power = positive(fields.get("AppMag"))
         microns = positive(fields.get("MPP"))
         size = tiff_pixel_size(tiff.file, first).yx
         self.mm_per_pixel = (microns / 1000, microns / 1000) if microns else size
@@ -131,7 +124,7 @@ class TiffSlide:
 
 
 def _vendor(file: TiffFile) -> str:
-    flags = READ_BY_TIFFFILE | NEED_OPENSLIDE
+    flags = {APERIO: "aperio", **NEED_OPENSLIDE}
     return next((vendor for flag, vendor in flags.items() if getattr(file, f"is_{flag}")), "generic")
 
 
@@ -144,7 +137,7 @@ def _is_flat(series: TiffPageSeries) -> bool:
 def _decoder_options(page: TiffPage) -> dict[str, Any]:
     if page.compression not in JPEG_CODES:
         return {}
-    return {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+    return {"jpegtables": page.jpegtables}
 
 
 def _segments(page: TiffPage, x: int, y: int, width: int, height: int) -> list[int]:

@@ -1,7 +1,7 @@
 """Whole slides: an overview, their levels, any region, never more decoded than was asked for.
 
-Two libraries read them. OpenSlide (the extra ``slides``) knows the scanners' own formats; tifffile reads Aperio's and
-Hamamatsu's as well as plain tiled and pyramidal TIFF. Labels and overviews of the glass, which often show a name or a
+Two libraries read them: tifffile Aperio's and any tiled or pyramidal TIFF, OpenSlide (the extra ``slides``) the other
+scanners' own formats. Labels and overviews of the glass, which often show a name or a
 bar code, are never read.
 """
 
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from core.errors import FileRefused
-from core.imaging.found import Found, Original
+from core.imaging.found import Found
 from core.imaging.limits import check_declared_size, check_ratio, refusing
 from core.imaging.slide_file import Level, Slide
 from core.imaging.slide_openslide import is_for_openslide, is_openslide_there, opened_openslide
@@ -60,13 +60,10 @@ def _opened(path: Path) -> AbstractContextManager[Slide]:
     OpenSlide places regions by the largest level's pixels. Where a level is not an exact fraction of that, it shifts
     a region by part of a pixel; so plain TIFF and Aperio's, which tifffile reads as they are stored, come from there.
     """
-    is_plain = is_tiff(path)
-    if is_plain and reads_tiff_slide(path):
+    if is_tiff(path) and reads_tiff_slide(path):
         return opened_tiff_slide(path)
     if is_for_openslide(path):
         return opened_openslide(path)
-    if is_plain and reads_tiff_slide(path, at_best=False):
-        return opened_tiff_slide(path)
     if is_openslide_there():
         raise FileRefused(f"{path.name} is damaged or no slide of a kind that Sightline reads.")
     raise FileRefused(f"{path.name} {NEEDS_OPENSLIDE}")
@@ -92,7 +89,7 @@ def read_slide(path: Path, settings: Settings) -> Found:
         check_declared_size((slide.channels, height, width), slide.dtype.itemsize, path.name, settings)
         array = _read_level(slide, number, factor)
         shrunk = level.downsample * factor
-        original = _original(path) if shrunk > 1 else None
+        original = original_of(path) if shrunk > 1 and is_tiff(path) else None
         info = _describe(slide, array, shrunk, original is not None)
     return Found(Image(array, info), path.stem, path.name, original=original)
 
@@ -168,10 +165,6 @@ def _read_level(slide: Slide, number: int, factor: int) -> Array:
     return out
 
 
-def _original(path: Path) -> Original | None:
-    return original_of(path) if is_tiff(path) else None
-
-
 def _describe(slide: Slide, array: Array, shrunk: float, is_kept: bool) -> ImageInfo:
     full = slide.levels[0]
     spacing = None
@@ -198,20 +191,17 @@ def _describe(slide: Slide, array: Array, shrunk: float, is_kept: bool) -> Image
 
 
 def _warnings(slide: Slide, array: Array, shrunk: float, is_kept: bool) -> tuple[str, ...]:
-    said = (
-        []
-        if slide.mm_per_pixel
-        else ["The slide does not say how large its pixels are; distances are in pixels."]
-    )
+    said = []
     if shrunk > 1:
         full, power = slide.levels[0], slide.objective_power
-        scale = (
-            f"{power / shrunk:.2g}x instead of {power:g}x" if power else f"1/{shrunk:.3g} of its resolution"
-        )
+        scale = f"1/{shrunk:.3g} of its resolution"
+        if power is not None:
+            scale = f"{power / shrunk:.2g}x instead of {power:g}x"
         kept = "is kept with the case" if is_kept else "is not kept: keep the slide's own file"
-        said.insert(
-            0,
+        said.append(
             f"The slide has {full.width} x {full.height} pixels; this image shows it at {scale} "
-            f"({array.shape[1]} x {array.shape[0]}). The full resolution {kept}.",
+            f"({array.shape[1]} x {array.shape[0]}). The full resolution {kept}."
         )
+    if slide.mm_per_pixel is None:
+        said.append("The slide does not say how large its pixels are; distances are in pixels.")
     return tuple(said)

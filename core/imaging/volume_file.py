@@ -101,12 +101,11 @@ def only_image_of(file: VolumeFile) -> Found:
     Raises:
         FileRefused: when it holds several volumes that are no channels.
     """
-    images = images_of(file)
-    first = next(images)
-    if first.part or first.image.info.layout[0] == "t":
+    first = next(images_of(file))
+    values = int(np.prod(file.stored.shape[3:]))
+    if values not in (1, first.image.info.channels):
         raise FileRefused(
-            f"{file.path.name} holds {int(np.prod(file.stored.shape[3:]))} volumes where one is needed; "
-            "save it as one file per volume."
+            f"{file.path.name} holds {values} volumes where one is needed; save it as one file per volume."
         )
     return first
 

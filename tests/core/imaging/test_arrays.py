@@ -195,6 +195,10 @@ def test_sets_without_images_and_cut_sets(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("a.npy", header("(30000, 30000)") + bytes(10**6))
     assert "limit" in refused(tmp_path / "bomb.npz") or "cannot be" in refused(tmp_path / "bomb.npz")
+    np.savez_compressed(tmp_path / "blank.npz", images=np.zeros((300_000, 40, 40), np.uint8))
+    assert "holds more than 200000 files" in refused(tmp_path / "blank.npz")
+    many = Settings(max_archive_members=10**6)
+    assert "cannot be" in refused(tmp_path / "blank.npz", many)
     small = Settings(max_image_bytes=1000)
     np.savez(tmp_path / "rows.npz", images=np.zeros((2, 50, 50), np.uint8))
     assert "limit" in refused(tmp_path / "rows.npz", small)

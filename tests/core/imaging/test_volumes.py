@@ -219,6 +219,9 @@ def test_a_fourth_axis(tmp_path: Path, name: str, volumes: int, expected: str) -
     else:
         assert [item.name for item in found] == [stem] and np.array_equal(found[0].image.array, array[0])
     assert str(volumes) in found[0].image.info.warnings[-1]
+    if expected != "channels":
+        with pytest.raises(FileRefused, match=f"{volumes} volumes where one is needed"):
+            read_volume(tmp_path / name, SETTINGS)
 
 
 def test_time_is_no_channel_and_one_slice_over_time_is_a_clip(tmp_path: Path) -> None:
