@@ -24,6 +24,11 @@ class Settings(BaseSettings):
     max_image_pixels_per_frame: int = Field(
         default=2**28, gt=0, description="Largest single frame, in pixels."
     )
+    max_slide_pixels: int = Field(
+        default=120_000_000,
+        gt=0,
+        description="Largest image made of a whole slide; of a larger slide a smaller level is taken.",
+    )
     max_archive_bytes: int = Field(default=20 * 2**30, gt=0, description="Largest unpacked archive.")
     max_archive_members: int = Field(default=200_000, gt=0)
     heartbeat_seconds: float = Field(default=2.0, gt=0, description="How often a job says that it lives.")

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from core.types import Image
+from core.types import Image, Split
+
+
+@dataclass(frozen=True)
+class Original:
+    """A file that is kept beside its pixels, less what may name a patient.
+
+    Attributes:
+        path: the file.
+        blanked: (first byte, number of bytes) of the parts that become zeros in the kept copy.
+        rewritten: (first byte, text) of the parts that become this text (ASCII).
+    """
+
+    path: Path
+    blanked: tuple[tuple[int, int], ...] = ()
+    rewritten: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -19,6 +35,11 @@ class Found:
         source: relative path shown to the user.
         patient_key: salted hash of the DICOM PatientID, None where the file names no patient.
         group: what belongs together beyond the patient; empty when unknown.
+        part: which image of its file, such as "volume 07" or "train_000012", and the end of ``name`` and
+            ``source``; empty when the file holds one image.
+        split: train, val or test, where the file says it.
+        metadata: further facts of the case, such as its "label".
+        original: the file to be kept because the image holds less than it (a whole slide).
     """
 
     image: Image
@@ -26,6 +47,10 @@ class Found:
     source: str
     patient_key: str | None = None
     group: str = ""
+    part: str = ""
+    split: Split | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    original: Original | None = None
 
 
 @dataclass(frozen=True)

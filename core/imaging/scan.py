@@ -10,24 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from core.errors import FileRefused
-from core.imaging.archives import is_zip, unpack_zip
+from core.imaging.archives import is_archive, unpack_archive
+from core.imaging.formats import UNKNOWN, Kind, is_companion, recognise
 from core.imaging.found import Found, Skipped
 from core.imaging.limits import refusing
+from core.imaging.readers import count_images, read_images
 from core.settings import Settings
 
-Kind = Literal["dicom", "nifti", "raster"]
-
-RASTER_STARTS = (
-    b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8", b"\0\0\0\x0cjP  ",
-)  # fmt: skip
-DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".mgz", ".mgh")
-PAIR_SUFFIXES = (".img", ".img.gz")
 CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
-UNKNOWN = "This is no image of a known kind (DICOM, NIfTI, PNG, JPEG, TIFF, BMP)."
 
 
 @dataclass(frozen=True)
@@ -40,10 +32,11 @@ class Entry:
 
 @dataclass
 class Work:
-    """The files of one image, or of one DICOM series."""
+    """The files of one image, or of one DICOM series; ``images`` is about how many images they give."""
 
     kind: Kind
     entries: list[Entry] = field(default_factory=list)
+    images: int = 1
 
 
 def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
@@ -76,7 +69,7 @@ def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -
 
 def count_sources(paths: Iterable[Path], work_dir: Path, settings: Settings) -> int:
     """Count what ``scan`` will report, for a progress bar; reads headers only. A series counts once."""
-    return len(_plan(paths, work_dir, settings))
+    return sum(item.images if isinstance(item, Work) else 1 for item in _plan(paths, work_dir, settings))
 
 
 def decode(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
@@ -92,35 +85,18 @@ def decode(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skippe
 
                 shown = {entry.path: entry.shown for entry in work.entries}
                 yield from iter_dicom_images(list(shown), salt, settings, shown.__getitem__)
-            elif work.kind == "nifti":
-                from core.imaging.nifti import read_nifti
-
-                yield replace(read_nifti(first.path, settings), source=first.shown)
             else:
-                from core.imaging.raster import read_raster
-
-                yield replace(read_raster(first.path, settings), source=first.shown)
+                for item in read_images(first.path, work.kind, settings):
+                    yield _shown(item, first.shown)
     except FileRefused as error:
         yield Skipped(first.shown, str(error))
 
 
-def recognise(path: Path) -> Kind | None:
-    """Tell the kind of a file by its content, else by its ending, so that damaged files are named as well."""
-    from core.imaging.dicom import is_dicom
-    from core.imaging.nifti import is_nifti
-    from core.imaging.raster import RASTER_SUFFIXES
-
-    with open(path, "rb") as file:
-        start = file.read(16)
-    name = path.name.lower()
-    if start.startswith(RASTER_STARTS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
-        # TIFF files may carry a DICOM preamble and be both; DICM at 128 decides.
-        return "dicom" if start[:2] in (b"II", b"MM") and is_dicom(path) else "raster"
-    if name.endswith(NIFTI_SUFFIXES) or is_nifti(path):
-        return "nifti"
-    if name.endswith(DICOM_SUFFIXES) or is_dicom(path):
-        return "dicom"
-    return "raster" if name.endswith(tuple(RASTER_SUFFIXES)) else None
+def _shown(item: Found | Skipped, shown: str) -> Found | Skipped:
+    """Name an image, or an array that is none, by the path of its file; one of several by its part as well."""
+    if isinstance(item, Skipped):
+        return replace(item, source=f"{shown}/{item.source}")
+    return replace(item, source=f"{shown}/{item.part}" if item.part else shown)
 
 
 def _plan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Work | Skipped]:
@@ -135,6 +111,7 @@ def _plan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Wor
             with refusing(item.path.name):
                 kind = recognise(item.path)
                 key = _series_of(item.path) if kind == "dicom" else ""
+                images = count_images(item.path, kind) if kind else 1
         except FileRefused as error:
             plan.append(Skipped(item.shown, str(error)))
             continue
@@ -143,7 +120,7 @@ def _plan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Wor
         elif key in series:
             series[key].entries.append(item)
         else:
-            work = Work(kind, [item])
+            work = Work(kind, [item], images)
             plan.append(work)
             if key:
                 series[key] = work
@@ -197,36 +174,29 @@ def _is_clutter(name: str) -> bool:
 
 
 def _enter(path: Path, shown: str, work_dir: Path, settings: Settings) -> Iterator[Entry | Skipped]:
-    """Give a file, or the files of an archive; the .img of a .hdr comes with it."""
+    """Give a file, or the files of an archive; the second file of a pair comes with the first."""
+    if is_companion(path):
+        return
     try:
         with refusing(path.name):
-            archive = is_zip(path)
+            archive = is_archive(path)
             folder, skipped = _unpack_once(path, work_dir, settings) if archive else (path, [])
     except FileRefused as error:
         yield Skipped(shown, str(error))
         return
     if not archive:
-        if not _is_pixels_of_pair(path):
-            yield Entry(path, shown)
+        yield Entry(path, shown)
         return
     for item in skipped:
         yield Skipped(f"{shown}/{item.source}", item.reason)
     for inner in _files_below(folder):
-        if is_zip(inner):
-            yield Skipped(
-                f"{shown}/{inner.relative_to(folder).as_posix()}", "Archives inside archives go one deep."
-            )
-        elif not _is_pixels_of_pair(inner):
-            yield Entry(inner, f"{shown}/{inner.relative_to(folder).as_posix()}")
-
-
-def _is_pixels_of_pair(path: Path) -> bool:
-    name = path.name.lower()
-    for suffix in PAIR_SUFFIXES:
-        if name.endswith(suffix):
-            stem = path.name[: -len(suffix)]
-            return any(path.with_name(stem + ending).is_file() for ending in (".hdr", ".hdr.gz"))
-    return False
+        name = f"{shown}/{inner.relative_to(folder).as_posix()}"
+        if is_companion(inner):
+            continue
+        if is_archive(inner):
+            yield Skipped(name, "Archives inside archives go one deep.")
+        else:
+            yield Entry(inner, name)
 
 
 def _unpack_once(path: Path, work_dir: Path, settings: Settings) -> tuple[Path, list[Skipped]]:
@@ -237,6 +207,6 @@ def _unpack_once(path: Path, work_dir: Path, settings: Settings) -> tuple[Path, 
     listing = folder.with_suffix(".json")
     if not listing.is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        unpacked = unpack_zip(path, folder, settings)
+        unpacked = unpack_archive(path, folder, settings)
         listing.write_text(json.dumps([[item.source, item.reason] for item in unpacked.skipped]))
     return folder, [Skipped(source, reason) for source, reason in json.loads(listing.read_text())]

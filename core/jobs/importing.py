@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import LabelError, SightlineError
-from core.imaging.archives import is_zip, unpack_zip
+from core.imaging.archives import is_archive, unpack_archive
+from core.imaging.formats import ARCHIVE_SUFFIXES, is_companion, is_volume_name
 from core.imaging.found import Found, Skipped, patient_key
 from core.imaging.scan import count_sources, scan
 from core.jobs.context import JobContext
@@ -95,10 +96,16 @@ def _add_case(
 ) -> None:
     source = shown_name(found.source, payload.display_names)
     row = table.row_of(source)
-    split = payload.split or row.split
+    split = payload.split or row.split or found.split
     patient = patient_key(row.patient, context.workspace.salt) if row.patient else found.patient_key
     new = NewCase(
-        _name_of(found, payload.display_names), found.image, source, patient, _as_split(split), row.metadata
+        name=_name_of(found, payload.display_names),
+        image=found.image,
+        source=source,
+        patient_key=patient,
+        split=_as_split(split),
+        metadata=found.metadata | row.metadata,
+        original=found.original,
     )
     try:
         case = context.workspace.add_case(project.id, new)
@@ -115,8 +122,11 @@ def _add_case(
 
 def _name_of(found: Found, display_names: dict[str, str]) -> str:
     """Name a case: an uploaded file by its own name; what came out of an archive as it is called there."""
-    uploaded = display_names.get(found.source, "")
-    return file_stem(uploaded) if uploaded and not uploaded.lower().endswith(".zip") else found.name
+    uploaded = display_names.get(found.source.removesuffix(f"/{found.part}"), "")
+    is_packed = uploaded.lower().endswith(ARCHIVE_SUFFIXES) and not is_volume_name(uploaded)
+    if not uploaded or is_packed or found.name == found.part:
+        return found.name
+    return f"{file_stem(uploaded)} {found.part}".strip()
 
 
 def _as_split(split: str | None) -> Split | None:
@@ -155,7 +165,7 @@ def _import_labels(
 
 
 def label_files(path: Path, unpacked: Path) -> tuple[Path, list[Path]]:
-    """Return (folder the names are relative to, mask files) of a file, folder or zip.
+    """Return (folder the names are relative to, mask files) of a file, folder or archive.
 
     Raises:
         FileRefused: when the archive is not safe to unpack.
@@ -163,9 +173,9 @@ def label_files(path: Path, unpacked: Path) -> tuple[Path, list[Path]]:
     """
     if not path.exists():
         raise LabelError(f"There are no masks at {path}; check the path.")
-    if path.is_file() and is_zip(path):
+    if path.is_file() and is_archive(path):
         if not unpacked.exists():  # a resumed job finds what its first attempt unpacked
-            unpack_zip(path, unpacked, load_settings())
+            unpack_archive(path, unpacked, load_settings())
         path = unpacked
     if path.is_file():
         return path.parent, [path]
@@ -176,7 +186,7 @@ def _visible_files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if path.is_file() and not path.is_symlink() and not hidden:
+        if path.is_file() and not path.is_symlink() and not hidden and not is_companion(path):
             yield path
 
 

@@ -1,4 +1,4 @@
-"""Label maps from and to PNG, TIFF and NIfTI files, on the grid of the image they belong to."""
+"""Label maps from and to PNG, TIFF and volume files, on the grid of the image they belong to."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from core.errors import LabelError, StorageError
+from core.imaging.formats import is_volume_name
 from core.imaging.limits import refusing
 from core.readings.label_values import LabelMap, StoredValues, to_label_map
 from core.readings.reading import Mask
 from core.settings import load_settings
 from core.types import Array, ImageInfo, Label
 
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
 LINEAR_TOLERANCE = 1e-3  # per voxel step, relative to a voxel
 CORNER_TOLERANCE = 0.1  # of a voxel, at the far corners
 
@@ -29,8 +29,8 @@ def read_mask(
     """Read a mask file onto the grid of an image.
 
     PNG, TIFF and the other picture files give their stored values (a palette's index, 16 bits, the first
-    of grey + alpha; colour only where all three channels are equal). NIfTI is turned to the image's axes
-    by its geometry.
+    of grey + alpha; colour only where all three channels are equal). Volumes (NIfTI, NRRD, MetaImage, MGH) are
+    turned to the image's axes by their geometry.
 
     Args:
         path: the mask file.
@@ -56,14 +56,10 @@ def read_mask_noting(
         FileRefused: the file is damaged or no mask.
     """
     with refusing(path.name):
-        stored = _read_nifti_values(path, info) if is_nifti_name(path) else _read_picture_values(path, info)
+        read = _read_volume_values if is_volume_name(path.name) else _read_picture_values
+        stored = read(path, info)
     array, notes = to_label_map(stored, labels, label_map, path.name)
     return Mask(np.ascontiguousarray(array)), notes
-
-
-def is_nifti_name(path: Path) -> bool:
-    """Tell by its name whether a file is NIfTI."""
-    return path.name.lower().endswith(NIFTI_SUFFIXES)
 
 
 def write_masks_png(mask: Mask, path: Path) -> None:
@@ -220,10 +216,10 @@ def _read_tiff_values(path: Path, info: ImageInfo) -> StoredValues:
     return StoredValues(array.reshape(info.spatial_shape), lossy, scale)
 
 
-def _read_nifti_values(path: Path, info: ImageInfo) -> StoredValues:
-    from core.imaging.nifti import read_nifti
+def _read_volume_values(path: Path, info: ImageInfo) -> StoredValues:
+    from core.imaging.volumes import read_volume
 
-    image = read_nifti(path, load_settings()).image
+    image = read_volume(path, load_settings()).image
     if image.info.layout[-1] == "c":
         raise LabelError(f"{path.name} holds several values per voxel; a mask holds one label per voxel.")
     array_xyz = (image.array if image.array.ndim == 3 else image.array[None]).T

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, delete, func, or_, select
@@ -79,13 +80,17 @@ def add_case(store: Store, project_id: int, found: NewCase) -> Case:
     path = store.files.path_of(sha256, IMAGE_ENDING)
     for _ in range(MAX_TRIES):
         store.files.put_image(found.image.array, sha256)
+        original = store.files.put_original(found.original) if found.original else None
+        paths = [path, store.files.path_of_name(original)] if original else [path]
         with store.database.write() as session:
-            if path.exists():  # else a sweep was faster; the file is put back outside the lock
-                return _add(session, project_id, found, sha256)
+            if all(stored.exists() for stored in paths):  # else a sweep was faster; put back outside the lock
+                return _add(session, project_id, found, (sha256, original))
     raise StorageError("The image could not be stored, something keeps removing it; look at the home folder.")
 
 
-def _add(session: Session, project_id: int, found: NewCase, sha256: str) -> Case:
+def _add(session: Session, project_id: int, found: NewCase, stored: tuple[str, str | None]) -> Case:
+    """Add the rows of a case whose image lies stored under the hash, its original under the name given."""
+    sha256, original = stored
     project_row(session, project_id)
     twins = session.execute(
         select_cases().where(CaseRow.project_id == project_id, ImageRow.sha256 == sha256).order_by(CaseRow.id)
@@ -93,8 +98,10 @@ def _add(session: Session, project_id: int, found: NewCase, sha256: str) -> Case
     for row, _, info in twins:
         if _is_name_of(row.name, found.name) and _same_geometry(info_from_json(info), found.image.info):
             _fill_gaps(row, found)
+            if original:
+                _keep_original(session, row.image_id, original)
             return dataclasses.replace(_to_case(row, sha256, info), existing=True)
-    image = ImageRow(sha256=sha256, info=info_to_json(found.image.info))
+    image = ImageRow(sha256=sha256, info=info_to_json(found.image.info), original=original)
     session.add(image)
     session.flush()
     row = CaseRow(
@@ -114,6 +121,13 @@ def _add(session: Session, project_id: int, found: NewCase, sha256: str) -> Case
         row.patient_key = f"{OWN_PATIENT}{row.name}-{row.id}"
     audit(session, "", "case added", f"case {row.id}", f"project {project_id}")
     return _to_case(row, sha256, image.info)
+
+
+def _keep_original(session: Session, image_id: int, original: str) -> None:
+    """Note the kept file of an image that was stored without one."""
+    image = session.get(ImageRow, image_id)
+    if image is not None and image.original is None:
+        image.original = original
 
 
 def _is_name_of(stored: str, wanted: str) -> bool:
@@ -240,6 +254,15 @@ def load_image_by_id(store: Store, image_id: int) -> Image:
             raise NotFound(f"There is no image number {image_id} (any more).")
         sha256, info = row.sha256, info_from_json(row.info)
     return _open(store, sha256, info, f"image {image_id}")
+
+
+def original_path(store: Store, image_id: int) -> Path | None:
+    """Return where the original of an image lies; see ``Workspace.original_path``."""
+    with store.database.read() as session:
+        row = session.get(ImageRow, image_id)
+        if row is None:
+            raise NotFound(f"There is no image number {image_id} (any more).")
+        return None if row.original is None else store.files.path_of_name(row.original)
 
 
 def _open(store: Store, sha256: str, info: ImageInfo, name: str) -> Image:

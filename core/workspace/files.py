@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.errors import StorageError
+from core.imaging.formats import SUFFIXES
+from core.imaging.found import Original
+from core.imaging.originals import write_original
 from core.imaging.stored import hash_array, write_array
 from core.readings.reading import Reading
 from core.readings.stored import hash_reading, write_reading
@@ -17,6 +20,8 @@ from core.types import Array
 IMAGE_ENDING = ".npy"
 READING_ENDING = ".npz"
 PART_ENDING = ".part"
+# Endings of kept originals: some readers go by them.
+ORIGINAL_ENDINGS, OTHER_ENDING = (*SUFFIXES["slide"], ".tif", ".tiff"), ".slide"
 
 
 class FileStore:
@@ -27,7 +32,11 @@ class FileStore:
 
     def path_of(self, sha256: str, ending: str) -> Path:
         """Return where content lies, whether it is there or not."""
-        return self.root / sha256[:2] / f"{sha256}{ending}"
+        return self.path_of_name(f"{sha256}{ending}")
+
+    def path_of_name(self, name: str) -> Path:
+        """Return where a file lies whose name is its hash and its ending."""
+        return self.root / name[:2] / name
 
     def put_image(self, array: Array, sha256: str | None = None) -> str:
         """Store an array unless it is there; returns its hash."""
@@ -40,6 +49,28 @@ class FileStore:
         sha256 = sha256 or hash_reading(reading)
         self._put(self.path_of(sha256, READING_ENDING), lambda path: write_reading(reading, path))
         return sha256
+
+    def put_original(self, original: Original) -> str:
+        """Store a file, less the parts that are not to be kept, unless it is there.
+
+        Returns:
+            The stored file's name: its hash and its ending.
+        """
+        ending = original.path.suffix.lower()
+        ending = ending if ending in ORIGINAL_ENDINGS else OTHER_ENDING
+        copies = self.root / "00"  # a folder that a sweep looks into, should this process be killed
+        temporary = copies / f".original-{secrets.token_hex(8)}{PART_ENDING}"
+        try:
+            copies.mkdir(parents=True, exist_ok=True)
+            sha256 = write_original(original, temporary)
+            self._put(self.path_of(sha256, ending), lambda path: os.replace(temporary, path))
+        except OSError as error:
+            raise StorageError(
+                f"The slide's file could not be kept ({error.strerror}). Free some disk space and try again."
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return f"{sha256}{ending}"
 
     def _put(self, path: Path, write: Callable[[Path], None]) -> None:
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from core.imaging.found import Original
 from core.types import Image, ImageInfo, Label, Split
 
 ReaderKind = Literal["person", "model"]
@@ -28,7 +29,11 @@ class Project:
 
 @dataclass(frozen=True)
 class NewCase:
-    """What ``Workspace.add_case`` takes in. Without a patient key the case is its own patient."""
+    """What ``Workspace.add_case`` takes in. Without a patient key the case is its own patient.
+
+    Attributes:
+        original: a file to be kept beside the image, because it holds more (a whole slide).
+    """
 
     name: str
     image: Image
@@ -36,6 +41,7 @@ class NewCase:
     patient_key: str | None = None
     split: Split | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    original: Original | None = None
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,16 @@ MODEL_DAYS_SECONDS = 7 * 86_400.0
 
 
 def image_hashes(session: Session, cases: Select[Any]) -> set[str]:
-    """Return file names of the images of cases (given as a selection of ids)."""
+    """Return file names of the images of cases (given as a selection of ids), and of their kept originals."""
     wanted = (
-        select(ImageRow.sha256).join(CaseRow, CaseRow.image_id == ImageRow.id).where(CaseRow.id.in_(cases))
+        select(ImageRow.sha256, ImageRow.original)
+        .join(CaseRow, CaseRow.image_id == ImageRow.id)
+        .where(CaseRow.id.in_(cases))
     )
-    return {f"{sha256}{IMAGE_ENDING}" for sha256 in session.scalars(wanted)}
+    found = session.execute(wanted).all()
+    return {f"{sha256}{IMAGE_ENDING}" for sha256, _ in found} | {
+        original for _, original in found if original
+    }
 
 
 def reading_hashes(session: Session, cases: Select[Any]) -> set[str]:
@@ -47,6 +52,13 @@ def _referenced(session: Session, names: Iterable[str]) -> set[str]:
                 select(column).where(column.in_(hashes[start : start + CHUNK])).distinct()
             )
             found.update(f"{sha256}{ending}" for sha256 in known)
+    others = [name for name in names if not name.endswith((IMAGE_ENDING, READING_ENDING))]
+    for start in range(0, len(others), CHUNK):
+        found.update(
+            session.scalars(
+                select(ImageRow.original).where(ImageRow.original.in_(others[start : start + CHUNK]))
+            )
+        )
     return found
 
 
@@ -60,7 +72,7 @@ def remove_unreferenced(store: Store, names: Iterable[str], min_age_seconds: flo
         part = candidates[start : start + CHUNK]
         with store.database.locked(), store.database.read() as session:
             for name in set(part) - _referenced(session, part):
-                path = store.files.path_of(Path(name).stem, Path(name).suffix)
+                path = store.files.path_of_name(name)
                 if path.exists() and age_seconds(path) >= min_age_seconds:
                     path.unlink(missing_ok=True)
                     removed += 1

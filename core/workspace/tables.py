@@ -77,14 +77,15 @@ class ProjectRow(Base):
 
 
 class ImageRow(Base):
-    """Facts about a stored array; several may point to one file."""
+    """Facts about a stored array; several may point to one file. ``original`` names the file of a whole slide."""
 
     __tablename__ = "images"
-    __table_args__ = (Index(None, "sha256"), NEVER_AGAIN)
+    __table_args__ = (Index(None, "sha256"), Index(None, "original"), NEVER_AGAIN)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64))
     info: Mapped[dict[str, Any]]
+    original: Mapped[str | None] = mapped_column(String(80))
 
 
 class CaseRow(Base):

@@ -210,6 +210,16 @@ class Workspace:
         """Open a case's image; pixels stay on disk until they are touched."""
         return cases.load_image(self.store, case)
 
+    def original_path(self, image_id: int) -> Path | None:
+        """Return the kept file of a whole slide whose image shows a smaller level; None for other images.
+
+        Its regions are read by ``core.imaging.slides.open_slide``, in a worker: the file came from outside.
+
+        Raises:
+            NotFound: when there is no such image (any more).
+        """
+        return cases.original_path(self.store, image_id)
+
     def load_image_by_id(self, image_id: int) -> Image:
         """Open a stored image by its number."""
         return cases.load_image_by_id(self.store, image_id)

@@ -21,11 +21,12 @@ from pages.shared.staging import Kind, Staging, Upload, parse_label_map, remove_
 from pages.shared.state import current_project, queue, recall, recall_id, remember, user_name
 
 IMAGE_HELP = (
-    "DICOM files or a zip of a series, NIfTI (.nii, .nii.gz), PNG, JPEG, TIFF. Several at once. "
-    "DICOM files of one series become one volume."
+    "DICOM, NIfTI, NRRD, MetaImage, MGH, MINC, PAR/REC, PNG, JPEG, TIFF, BMP, WebP, whole slides, NPY/NPZ, and zip or "
+    "tar of them. Several at once. DICOM files of one series become one volume."
 )
 MASK_HELP = (
-    "Masks named like their images (a common ending such as _mask is fine): PNG, TIFF, NIfTI or a zip."
+    "Masks named like their images (a common ending such as _mask is fine): PNG, TIFF, NIfTI, NRRD, MetaImage "
+    "or a zip."
 )
 TABLE_HELP = (
     "One row an image: a column with the file name, and one with the patient, so that patients stay together."

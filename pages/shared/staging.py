@@ -12,22 +12,33 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from core.errors import LabelError, StorageError
+from core.imaging.formats import ARCHIVE_SUFFIXES, COMPANIONS, SUFFIXES
 
 Kind = Literal["images", "masks", "table"]
 KINDS: tuple[Kind, ...] = ("images", "masks", "table")
 KEEP_DAYS = 7.0
 MANIFEST = "files.jsonl"
 # Endings tell a reader what to try; everything else is decided by the bytes.
-ENDINGS = (
-    ".nii.gz", ".nii", ".dcm", ".dicom", ".ima", ".zip", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp",
-    ".csv",
-)  # fmt: skip
+ENDINGS = tuple(
+    sorted(
+        {
+            ".csv",
+            *ARCHIVE_SUFFIXES,
+            *COMPANIONS,
+            *(ending for endings in SUFFIXES.values() for ending in endings),
+        },
+        key=len,
+        reverse=True,
+    )
+)
+# Files that belong together by their names, such as brain.hdr and brain.img, get the same number.
+PAIRED = (*COMPANIONS, *(ending for endings in COMPANIONS.values() for ending in endings))
 _ID = re.compile(r"[0-9a-f]{24}")
 
 
@@ -66,8 +77,12 @@ class Staging:
         target = self.folder / kind
         target.mkdir(parents=True, exist_ok=True, mode=0o700)
         first = len(self.files()) + 1
+        pairs = dict(pair for staged in self.files(kind) for pair in _pair_of(staged.display, staged.stored))
         for number, upload in enumerate(uploads, start=first):
             stored = f"{kind[0]}{number:06d}{ending_of(upload.name)}"
+            for stem, own in _pair_of(display_name(upload.name), stored):
+                other = f"{pairs.setdefault(stem, own)}{ending_of(upload.name)}"
+                stored = stored if (target / other).exists() else other
             path = target / stored
             try:
                 with open(path, "wb") as file:
@@ -117,6 +132,13 @@ def ending_of(name: str) -> str:
     """Return a known file ending of a name, in lower case; empty for any other."""
     lowered = name.lower()
     return next((ending for ending in ENDINGS if lowered.endswith(ending)), "")
+
+
+def _pair_of(display: str, stored: str) -> Iterator[tuple[str, str]]:
+    """Yield (what its sender called it, what it is stored as), both without their ending, for one file of a pair."""
+    ending = ending_of(display)
+    if ending in PAIRED:
+        yield display[: -len(ending)], stored[: -len(ending)]
 
 
 def display_name(name: str) -> str:

@@ -42,6 +42,18 @@ def test_sent_names_never_become_paths(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["staging"]
 
 
+def test_the_two_files_of_a_pair_stay_together(tmp_path: Path) -> None:
+    staging = Staging(tmp_path)
+    names = ["b.png", "brain.hdr", "brain.IMG", "x.mhd", "x.raw", "brain.hdr"]
+    staging.add("images", [Upload(name, io.BytesIO(b"1")) for name in names])
+    staging.add("images", [Upload("brain.img", io.BytesIO(b"1"))])
+    stored = [file.stored for file in staging.files()]
+    assert stored == [
+        "i000001.png", "i000002.hdr", "i000002.img", "i000004.mhd", "i000004.raw", "i000006.hdr", "i000006.img",
+    ]  # fmt: skip
+    assert len(set(stored)) == len(stored)
+
+
 def test_a_foreign_number_makes_a_fresh_staging(tmp_path: Path) -> None:
     assert Staging(tmp_path, "../../etc").folder.parent == tmp_path / "staging"
     kept = Staging(tmp_path)
@@ -51,6 +63,8 @@ def test_a_foreign_number_makes_a_fresh_staging(tmp_path: Path) -> None:
 def test_names_and_endings() -> None:
     assert ending_of("A.NII.GZ") == ".nii.gz"
     assert ending_of("a.exe") == ""
+    for name in ("A.NRRD", "s.svs", "x.tar.gz", "x.img.gz", "set.npz", "p.REC", "a.csv"):
+        assert ending_of(name) == name[name.index(".") :].lower()
     assert display_name("") == "unnamed"
 
 

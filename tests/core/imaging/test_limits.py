@@ -17,7 +17,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from core.errors import FileRefused
-from core.imaging.archives import unpack_zip
+from core.imaging.archives import unpack_archive
 from core.imaging.dicom import read_dicom_series
 from core.imaging.limits import check_declared_size, check_ratio
 from core.imaging.nifti import read_nifti
@@ -170,7 +170,7 @@ def archive(path: Path, members: dict[str, bytes]) -> Path:
 def test_paths_that_lead_out_of_the_archive(tmp_path, name):
     path = archive(tmp_path / "a.zip", {"good.png": b"x", name: b"evil"})
     with pytest.raises(FileRefused):
-        unpack_zip(path, tmp_path / "deep" / "into", SETTINGS)
+        unpack_archive(path, tmp_path / "deep" / "into", SETTINGS)
     assert not list(tmp_path.rglob("*evil*"))
     assert not (tmp_path / "deep" / "into").exists()
 
@@ -181,15 +181,15 @@ def test_links_passwords_and_damage(tmp_path):
     with zipfile.ZipFile(tmp_path / "link.zip", "w") as file:
         file.writestr(link, "/etc/passwd")
     with pytest.raises(FileRefused, match="link"):
-        unpack_zip(tmp_path / "link.zip", tmp_path / "one", SETTINGS)
+        unpack_archive(tmp_path / "link.zip", tmp_path / "one", SETTINGS)
     locked = bytearray(archive(tmp_path / "locked.zip", {"a": b"1"}).read_bytes())
     locked[locked.rindex(b"PK\x01\x02") + 8] |= 1
     (tmp_path / "locked.zip").write_bytes(locked)
     with pytest.raises(FileRefused, match="password"):
-        unpack_zip(tmp_path / "locked.zip", tmp_path / "two", SETTINGS)
+        unpack_archive(tmp_path / "locked.zip", tmp_path / "two", SETTINGS)
     (tmp_path / "cut.zip").write_bytes(archive(tmp_path / "c.zip", {"a": b"1" * 999}).read_bytes()[:-30])
     with pytest.raises(FileRefused, match="whole"):
-        unpack_zip(tmp_path / "cut.zip", tmp_path / "three", SETTINGS)
+        unpack_archive(tmp_path / "cut.zip", tmp_path / "three", SETTINGS)
 
 
 def test_archive_limits(tmp_path):
@@ -199,15 +199,15 @@ def test_archive_limits(tmp_path):
         "inner": {"in.zip": archive(tmp_path / "in.zip", {"zeros": b"\0" * 2 * 10**6}).read_bytes()},
     }.items():
         with pytest.raises(FileRefused, match="split it"):
-            unpack_zip(archive(tmp_path / f"{name}.zip", members), tmp_path / name, SMALL)
+            unpack_archive(archive(tmp_path / f"{name}.zip", members), tmp_path / name, SMALL)
         assert not (tmp_path / name).exists()
 
 
 def test_ratio_of_an_archive(tmp_path, monkeypatch):
-    monkeypatch.setattr("core.imaging.archives.ARCHIVE_HARMLESS_BYTES", 2**20)
+    monkeypatch.setattr("core.imaging.archive_members.ARCHIVE_HARMLESS_BYTES", 2**20)
     path = archive(tmp_path / "bomb.zip", {str(number): b"\0" * 2**20 for number in range(6)})
     with pytest.raises(FileRefused, match="cannot be"):
-        unpack_zip(path, tmp_path / "into", SETTINGS)
+        unpack_archive(path, tmp_path / "into", SETTINGS)
 
 
 def test_nested_archive_and_one_damaged_member(tmp_path):
@@ -216,7 +216,7 @@ def test_nested_archive_and_one_damaged_member(tmp_path):
     data = bytearray(path.read_bytes())
     data[30 + len("a.txt")] ^= 0xFF  # the first byte of the first member's data
     path.write_bytes(data)
-    unpacked = unpack_zip(path, tmp_path / "into", SETTINGS)
+    unpacked = unpack_archive(path, tmp_path / "into", SETTINGS)
     assert (tmp_path / "into" / "b.txt").read_bytes() == b"second"
     assert (tmp_path / "into" / "inner.zip" / "x" / "deep.txt").read_bytes() == b"deep"
     assert [item.source for item in unpacked.skipped] == ["a.txt"]
