@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -20,6 +21,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
 from core.errors import FileRefused
+from core.imaging.dicom_elements import read_elements, tag_of
 from core.imaging.limits import (
     CODEC_MAX_RATIO,
     DEFLATE_MAX_RATIO,
@@ -38,8 +40,10 @@ MAX_META_BYTES = 2**16
 MAX_ELEMENTS = (
     20_000  # at the top level; real files have some hundreds, and each costs a thousand times its bytes
 )
+DEFLATED = str(DeflatedExplicitVRLittleEndian)
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 SERIES_KEYWORDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+SERIES_TAGS = tuple(tag_of(Tag(keyword)) for keyword in SERIES_KEYWORDS)
 PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -60,10 +64,17 @@ NOT_IMAGES = (
         "1.2.840.10008.1.3.10",
         "is the index of a DICOM disc (DICOMDIR); the images beside it are read without it",
     ),
+    ("1.2.840.10008.5.1.4.1.1.66.1", "is a DICOM registration, which moves other images; add those"),
     (
-        "1.2.840.10008.5.1.4.1.1.66.",
-        "is a DICOM segmentation or registration, which marks other images; add those",
+        "1.2.840.10008.5.1.4.1.1.66.2",
+        "is a DICOM fiducials object, which marks points in other images; add those",
     ),
+    ("1.2.840.10008.5.1.4.1.1.66.3", "is a DICOM registration, which moves other images; add those"),
+    (
+        "1.2.840.10008.5.1.4.1.1.66.5",
+        "is a DICOM surface segmentation, which holds no pixels; add the images",
+    ),
+    ("1.2.840.10008.5.1.4.1.1.66.6", "is a DICOM tractography, which holds no pixels; add the images"),
     ("1.2.840.10008.5.1.4.1.1.88.", "is a structured report, not an image"),
     ("1.2.840.10008.5.1.4.1.1.481.3", "is a set of radiotherapy contours (RTSTRUCT), not an image"),
     ("1.2.840.10008.5.1.4.1.1.481.5", "is a radiotherapy plan, not an image"),
@@ -72,6 +83,13 @@ NOT_IMAGES = (
     ("1.2.840.10008.5.1.4.1.1.11.", "is a presentation state, which describes other images"),
     ("1.2.840.10008.5.1.4.1.1.104.", "is a document inside DICOM, not an image"),
 )
+
+
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # bits or shares; label map
+
+
+class IsSegmentation(FileRefused):
+    """The file is a DICOM segmentation, which marks other images."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +101,29 @@ class PixelLayout:
     frames: int
     samples: int
     bits: int
+    bits_stored: int
+    high_bit: int
+    is_signed: bool
+    is_float: bool
     photometric: str
+    planar: int = 0  # 1: all of one colour, then all of the next
+
+    @property
+    def stored_type(self) -> np.dtype:
+        """Type of the stored values, in this machine's byte order."""
+        if self.is_float:
+            return np.dtype(f"f{self.itemsize}")
+        return np.dtype(f"{'i' if self.is_signed else 'u'}{self.itemsize}")
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of one frame as stored."""
+        return (self.rows, self.columns) if self.samples == 1 else (self.rows, self.columns, self.samples)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Size of one uncompressed frame of whole bytes."""
+        return self.rows * self.columns * self.samples * self.itemsize
 
     @property
     def is_color(self) -> bool:
@@ -98,11 +138,21 @@ class PixelLayout:
 
 @dataclass(frozen=True)
 class Header:
-    """One DICOM image file whose header passed the checks."""
+    """One DICOM image file whose header passed the checks.
+
+    Attributes:
+        layout: what it says about its pixels.
+        parsed: the elements before the pixels; None when it is one of many alike and they are read again.
+    """
 
     path: Path
-    dataset: Dataset
     layout: PixelLayout
+    parsed: Dataset | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The elements before the pixels."""
+        return self.parsed if self.parsed is not None else _open(self.path, with_pixels=False)
 
 
 def is_dicom(path: Path) -> bool:
@@ -137,14 +187,18 @@ def read_header(path: Path, settings: Settings) -> Header:
         dataset = _open(path, with_pixels=False)
         _check_kind(dataset, path.name)
         layout = _pixel_layout(dataset, path.name)
-        _check_size(dataset, layout, size, path.name, settings)
-        return Header(path, dataset, layout)
+        check_size(layout, transfer_syntax(dataset), size, path.name, settings)
+        return Header(path, layout, dataset)
 
 
 def series_key(path: Path) -> str:
     """Return what files of one series have in common: patient, study, series; the path where none is."""
     _quiet_pydicom()
     with refusing(path.name):
+        elements = read_elements(path, SERIES_TAGS)
+        texts = [elements.text(tag) for tag in SERIES_TAGS] if elements else [None]
+        if None not in texts:
+            return "|".join(map(str, texts)) if texts[-1] else str(path)
         dataset = _open(path, with_pixels=False, tags=SERIES_KEYWORDS)
         if not dataset.get("SeriesInstanceUID"):
             return str(path)
@@ -285,6 +339,10 @@ def _check_kind(dataset: Dataset, name: str) -> None:
     """Refuse DICOM objects that are no images, each with its own sentence."""
     meta = getattr(dataset, "file_meta", None) or Dataset()
     sop_class = str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+    if sop_class in SEGMENTATIONS:
+        raise IsSegmentation(
+            f"{name} is a DICOM segmentation, which marks other images; import it together with those."
+        )
     for prefix, sentence in NOT_IMAGES:
         if sop_class.startswith(prefix):
             raise FileRefused(f"{name} {sentence}.")
@@ -295,13 +353,20 @@ def _check_kind(dataset: Dataset, name: str) -> None:
 
 
 def _pixel_layout(dataset: Dataset, name: str) -> PixelLayout:
+    bits, sign = int(dataset.BitsAllocated), dataset.get("PixelRepresentation")
+    stored, high = int(dataset.get("BitsStored") or bits), dataset.get("HighBit")
     layout = PixelLayout(
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
-        frames=int(dataset.get("NumberOfFrames") or 1),
+        frames=_frame_count(dataset, name),
         samples=int(dataset.get("SamplesPerPixel") or 1),
-        bits=int(dataset.BitsAllocated),
+        bits=bits,
+        bits_stored=stored,
+        high_bit=int(high) if high is not None and stored <= int(high) + 1 <= bits else stored - 1,
+        is_signed=sign == 1,
+        is_float=sign is None and bits in (32, 64),  # float pixels have no PixelRepresentation
         photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2"),
+        planar=int(dataset.get("PlanarConfiguration") or 0),
     )
     if layout.samples not in (1, 3):
         raise FileRefused(
@@ -309,7 +374,19 @@ def _pixel_layout(dataset: Dataset, name: str) -> PixelLayout:
         )
     if layout.bits not in (1, 8, 16, 32, 64):
         raise FileRefused(f"{name} stores {layout.bits} bits per value, which no DICOM image does.")
+    if not 1 <= layout.bits_stored <= layout.bits:
+        raise FileRefused(
+            f"{name} says that {layout.bits_stored} of {layout.bits} bits hold its values; it is damaged."
+        )
     return layout
+
+
+def _frame_count(dataset: Dataset, name: str) -> int:
+    raw = dataset.get("NumberOfFrames")
+    try:
+        return int(raw or 1)
+    except (TypeError, ValueError):
+        raise FileRefused(f"{name} gives {str(raw)[:16]!r} as its number of frames; it is damaged.") from None
 
 
 def _declared(layout: PixelLayout) -> int:
@@ -318,11 +395,23 @@ def _declared(layout: PixelLayout) -> int:
     return math.ceil(values * layout.bits / 8)
 
 
-def _check_size(dataset: Dataset, layout: PixelLayout, size: int, name: str, settings: Settings) -> None:
+def check_size(layout: PixelLayout, syntax: str, size: int, name: str, settings: Settings) -> None:
+    """Refuse an image past the limits, or one that its file cannot hold.
+
+    Args:
+        layout: what the header says.
+        syntax: transfer syntax.
+        size: of the file, in bytes.
+        name: what to call the file.
+        settings: the limits.
+
+    Raises:
+        FileRefused: when it asks for too much.
+    """
     samples = 3 if layout.is_color else layout.samples
     shape = (layout.frames, layout.rows, layout.columns, samples)
     check_declared_size(shape, layout.itemsize, name, settings)
-    declared, syntax = _declared(layout), transfer_syntax(dataset)
+    declared = _declared(layout)
     if syntax in NATIVE:
         stored = declared * 2 // 3 if layout.photometric == "YBR_FULL_422" else declared
         if stored > size:
@@ -330,9 +419,6 @@ def _check_size(dataset: Dataset, layout: PixelLayout, size: int, name: str, set
                 f"{name} is cut short: its header declares {stored} bytes of pixels, it has {size}."
             )
         return
-    ratios = {
-        str(RLELossless): (RLE_MAX_RATIO, 2**20),
-        str(DeflatedExplicitVRLittleEndian): (DEFLATE_MAX_RATIO, 2**20),
-    }
+    ratios = {str(RLELossless): (RLE_MAX_RATIO, 2**20), DEFLATED: (DEFLATE_MAX_RATIO, 2**20)}
     ratio, harmless = ratios.get(syntax, (CODEC_MAX_RATIO, HARMLESS_BYTES))
     check_ratio(declared, size, ratio, name, harmless)

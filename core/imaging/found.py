@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
+from pathlib import Path
 
+from core.imaging.fingerprint import StoredFacts
 from core.types import Image
 
 
@@ -19,6 +21,9 @@ class Found:
         source: relative path shown to the user.
         patient_key: salted hash of the DICOM PatientID, None where the file names no patient.
         group: what belongs together beyond the patient; empty when unknown.
+        files: the DICOM files it was read from, in slice order; empty for other kinds.
+        series_key: salted hash of the DICOM SeriesInstanceUID, by which segmentations name their images.
+        stored: facts about the stored values, where the reader was asked for them.
     """
 
     image: Image
@@ -26,14 +31,22 @@ class Found:
     source: str
     patient_key: str | None = None
     group: str = ""
+    files: tuple[Path, ...] = ()
+    series_key: str | None = None
+    stored: StoredFacts | None = None
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that gave no image, with the reason in one sentence."""
+    """A file that gave no image, with the reason in one sentence.
+
+    Attributes:
+        marks: the file, when it is a DICOM segmentation: it marks other images and may become a reading of them.
+    """
 
     source: str
     reason: str
+    marks: Path | None = None
 
 
 def patient_key(raw: str, salt: str) -> str:
@@ -45,3 +58,13 @@ def patient_key(raw: str, salt: str) -> str:
     """
     digest = hmac.new(salt.encode(), raw.strip().encode(), hashlib.sha256)
     return f"patient-{digest.hexdigest()[:16]}"
+
+
+def series_key(uid: str, salt: str) -> str:
+    """Hash a SeriesInstanceUID so that equal series match and none can be traced without the salt.
+
+    Args:
+        uid: as the file has it.
+        salt: this workspace's secret.
+    """
+    return f"series-{hmac.new(salt.encode(), uid.strip().encode(), hashlib.sha256).hexdigest()[:32]}"
