@@ -234,7 +234,7 @@ def _found(content: Content, name: str, how: How) -> Found:
         return found
     planes = stored_planes(content.parts)
     if content.order is not None:  # in the file's own order, whatever the volume's is
-        planes = (plane for index, plane in enumerate(planes) if index in set(content.order))  # type: ignore[union-attr]
+        planes = (plane for index, plane in enumerate(planes) if index in set(content.order))
     single = content.stack is None and content.order is None
     return replace(found, stored=facts_of(planes, header.layout.photometric, single))
 

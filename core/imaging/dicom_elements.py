@@ -15,8 +15,10 @@ from pathlib import Path
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 RLE = "1.2.840.10008.1.2.5"
-JPEG_FAMILY = "1.2.840.10008.1.2.4."  # JPEG, JPEG-LS, JPEG 2000 and video: frames in a capsule
-DEFLATED_ENDING = ".95"  # of that family, the one whose elements are deflated
+# JPEG, JPEG-LS, JPEG 2000 and High-Throughput JPEG 2000: little-endian, frames in a capsule.
+JPEG_FAMILY = tuple(
+    f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)
+)
 UNDEFINED = 0xFFFFFFFF
 CHUNKS = (2**14, 2**18, 2**22)  # bytes read in search of the pixels; few headers pass the first
 MAX_ELEMENTS = 20_000
@@ -34,6 +36,13 @@ SHORT_VRS = frozenset(
     (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL",
      b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
 )  # fmt: skip
+# As written: padded to an even length with a null, by some with a blank.
+KNOWN = {
+    written: name
+    for name in (IMPLICIT, EXPLICIT, RLE, *JPEG_FAMILY)
+    for text in (name.encode(),)
+    for written in (text, text + b"\0", text + b" ")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +123,19 @@ def _walk_file(data: bytes, size: int, wanted: Collection[bytes]) -> Elements:
     if not explicit and data[at + 4 : at + 6] in SHORT_VRS:
         raise _Odd  # it says implicit and is explicit
     values: dict[bytes, bytes] = {}
+    sure = len(data) - 12 if explicit else -1  # up to here the head of an element is whole
     for _ in range(MAX_ELEMENTS):
-        if at == size:
+        tag = data[at : at + 4]
+        if at <= sure and data[at + 4 : at + 6] in SHORT_VRS:  # nearly all; the rest goes the long way
+            start = at + 8
+            at = start + (data[at + 6] | data[at + 7] << 8)
+        elif at == size:
             return Elements(values, syntax, size)
-        tag, at, length = _element(data, at, explicit)
-        if tag in PIXELS:
-            return Elements(values, syntax, size, at, length, tag)
-        start, at = at, _skip_sequence(data, at, explicit, 0) if length == UNDEFINED else at + length
+        else:
+            tag, start, length = _element(data, at, explicit)
+            if tag in PIXELS:
+                return Elements(values, syntax, size, start, length, tag)
+            at = _skip_sequence(data, start, explicit, 0) if length == UNDEFINED else start + length
         if tag in wanted:
             if at > len(data):
                 raise _Short
@@ -140,11 +155,9 @@ def _walk_meta(data: bytes) -> tuple[str, int]:
         if tag == SYNTAX:
             syntax = data[at : at + length]
         at += length
-    name = syntax.rstrip(b" \0").decode("ascii", "replace")
-    capsule = name == RLE or (name.startswith(JPEG_FAMILY) and not name.endswith(DEFLATED_ENDING))
-    if name not in (IMPLICIT, EXPLICIT) and not capsule:
+    if syntax not in KNOWN:
         raise _Odd
-    return name, at
+    return KNOWN[syntax], at
 
 
 def _element(data: bytes, at: int, explicit: bool) -> tuple[bytes, int, int]:

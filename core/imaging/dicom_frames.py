@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import imagecodecs
 import numpy as np
@@ -54,7 +54,10 @@ class Span:
 class QuickFrames(Protocol):
     """Frames that can be had in any order and from several threads at once."""
 
-    count: int
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        ...
 
     def stored(self, index: int) -> Array:
         """Return one frame.
@@ -268,27 +271,30 @@ def slow_frames(header: Header) -> Iterator[tuple[Array, str]]:
             yield imagecodecs.jpeg8_decode(data).astype(layout.stored_type, copy=False), layout.photometric
         return
     _complete(dataset, syntax)
-    # High bits elsewhere than right above the value are known to settle_bits only.
-    own_bits = syntax not in OWN_SIGN and layout.high_bit != layout.bits_stored - 1
-    options = {"allow_excess_frames": False, **({"correct_unused_bits": False} if own_bits else {})}
-    for frame, photometric in _through_pydicom(dataset, syntax, layout, options):
-        if own_bits:
+    # pydicom takes it that the value ends right below the spare bits; elsewhere only settle_bits knows it.
+    elsewhere = syntax not in OWN_SIGN and layout.high_bit != layout.bits_stored - 1
+    for frame, photometric in _through_pydicom(dataset, syntax, layout, not elsewhere):
+        if elsewhere:
             frame = np.array(frame)
             settle_bits(frame, layout)
         yield frame, photometric
 
 
 def _through_pydicom(
-    dataset: Dataset, syntax: str, layout: PixelLayout, options: dict[str, bool]
+    dataset: Dataset, syntax: str, layout: PixelLayout, settle: bool
 ) -> Iterator[tuple[Array, str]]:
     decoder = get_decoder(syntax)
+    settle = settle and syntax not in OWN_SIGN
     if layout.frames == 1 or syntax in JPEG_2000:
         # Frame by frame, pydicom 3.0 fails on JPEG 2000 whose signedness differs from the header's.
+        options: Any = {"allow_excess_frames": False, "correct_unused_bits": settle}
         array, properties = decoder.as_array(dataset, raw=True, **options)
         frames = array if layout.frames > 1 else array[np.newaxis]
         yield from ((frame, str(properties["photometric_interpretation"])) for frame in frames)
         return
-    for frame, properties in decoder.iter_array(dataset, raw=True, **options):
+    for frame, properties in decoder.iter_array(
+        dataset, raw=True, allow_excess_frames=False, correct_unused_bits=settle
+    ):
         yield frame, str(properties["photometric_interpretation"])
 
 

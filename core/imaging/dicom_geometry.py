@@ -157,8 +157,8 @@ def nuclear_planes(dataset: Dataset, frames: int) -> list[Plane] | None:
 
 def _moved(plane: Plane, distance: float) -> Plane:
     """Return the plane moved along its normal, in mm."""
-    position = np.asarray(plane.position) + distance * plane.normal
-    return replace(plane, position=tuple(float(value) for value in position))
+    x, y, z = (np.asarray(plane.position) + distance * plane.normal).tolist()
+    return replace(plane, position=(x, y, z))
 
 
 def single_affine(plane: Plane) -> Rows | None:

@@ -189,7 +189,9 @@ def _open_quick(part: Part) -> QuickFrames:
 
 def _read_quick(frames: QuickFrames, index: int, room: Array | None, header: Header) -> Stored:
     layout = header.layout
-    fits = room is not None and room.shape == layout.frame_shape and (layout.samples == 1 or layout.planar == 0)
+    fits = (
+        room is not None and room.shape == layout.frame_shape and (layout.samples == 1 or layout.planar == 0)
+    )
     if room is not None and fits and isinstance(frames, PlainFrames):
         frames.read_into(index, room)
         return room, layout.photometric

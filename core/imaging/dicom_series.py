@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydicom.tag import Tag
 
 from core.imaging.dicom_elements import Elements, read_elements, tag_of
@@ -132,7 +132,13 @@ def _alike(path: Path, elements: Elements, known: Slice) -> Slice | None:
     """
     layout, uid = known.part.header.layout, elements.text(UID)
     position, span = elements.numbers(POSITION), span_of(elements, layout)
-    if position is None or len(position) != 3 or not np.isfinite(position).all() or not uid or span is None:
+    if (
+        position is None
+        or len(position) != 3
+        or not all(map(math.isfinite, position))
+        or not uid
+        or span is None
+    ):
         return None
     plan = known.part.plan
     if not (plan.has_table or layout.is_color):

@@ -174,9 +174,13 @@ class PlaneStack:
     def _check_fit(self, stored: Array, rescale: Rescale) -> None:
         slope, intercept, kind = int(rescale.slope), int(rescale.intercept), self.array.dtype
         limits = np.iinfo(np.uint8 if stored.dtype.kind == "b" else stored.dtype)
-        if _ends_fit(kind, (limits.min, limits.max), slope, intercept):
+        fits_low, fits_high = (
+            _ends_fit(kind, (end, end), slope, intercept) for end in (limits.min, limits.max)
+        )
+        if fits_low and fits_high:
             return
-        ends = (int(stored.min()), int(stored.max()))
+        low = limits.min if fits_low else int(stored.min())
+        ends = (low, limits.max if fits_high else int(stored.max()))
         if not _ends_fit(kind, ends, slope, intercept):
             raise TooNarrow(smallest_type(np.array(ends, dtype=stored.dtype), [rescale]))
 

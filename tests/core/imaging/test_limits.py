@@ -117,10 +117,14 @@ def test_deflated_bombs(tmp_path):
 
 def test_endless_list_of_elements(tmp_path):
     path = save(build(np.zeros((2, 2), np.uint16)), tmp_path / "a.dcm")
-    path.write_bytes(path.read_bytes() + struct.pack("<HH2sH", 0x7FE1, 0x10, b"LO", 0) * 2**20)
+    whole = path.read_bytes()
+    elements, pixels = struct.pack("<HH2sH", 0x7FDF, 0x10, b"LO", 0) * 2**20, whole.index(b"\xe0\x7f\x10\0OW")
     started = time.perf_counter()
+    path.write_bytes(whole[:pixels] + elements + whole[pixels:])
     with pytest.raises(FileRefused):
         read_dicom_series([path], "s", SETTINGS)
+    path.write_bytes(whole + elements)  # nothing behind the pixels is looked at
+    assert len(read_dicom_series([path], "s", SETTINGS)) == 1
     assert time.perf_counter() - started < 2
 
 
