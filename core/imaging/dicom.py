@@ -210,9 +210,10 @@ def _read_clip(part: Part, how: How) -> Iterator[Found | Skipped]:
 
 
 def _clip_content(part: Part, group: FrameGroup, filled: Filled) -> Content:
-    whole = group.order == tuple(range(len(filled.array)))
-    array = filled.array if whole else filled.array[list(group.order)]
-    return Content((part,), array, group.plane, group.stack, group.warnings + filled.warnings, group.order)
+    order = tuple(frame for frame in group.order if frame < len(filled.array))  # a video may be shorter
+    whole = order == tuple(range(len(filled.array)))
+    array = filled.array if whole else filled.array[list(order)]
+    return Content((part,), array, group.plane, group.stack, group.warnings + filled.warnings, order)
 
 
 def _found(content: Content, name: str, how: How) -> Found:

@@ -24,10 +24,11 @@ from pydicom.uid import UID
 from core.errors import FileRefused
 from core.imaging.dicom_elements import EXPLICIT, IMPLICIT, PIXEL_DATA, RLE, UNDEFINED, Elements
 from core.imaging.dicom_header import DEFLATED, NATIVE, Header, PixelLayout, read_dataset, transfer_syntax
+from core.imaging.dicom_video import VIDEO, video_frames
 from core.types import Array
 
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
-ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", JPEG_EXTENDED)
+ALWAYS_LOSSY = frozenset(("1.2.840.10008.1.2.4.50", JPEG_EXTENDED, *VIDEO))
 JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 201, 202, 203))
@@ -264,6 +265,10 @@ def slow_frames(header: Header) -> Iterator[tuple[Array, str]]:
     """
     dataset = read_dataset(header)
     syntax, layout = transfer_syntax(dataset), header.layout
+    if syntax in VIDEO:
+        for picture in video_frames(dataset, layout.rows, layout.columns, header.path.name):
+            yield picture, "RGB"
+        return
     _check_capsule(dataset, syntax, header)
     if syntax == JPEG_EXTENDED and layout.bits == 16 and not layout.is_color:
         for data in generate_frames(dataset.PixelData, number_of_frames=layout.frames):

@@ -17,7 +17,8 @@ from core.errors import FileRefused
 from core.imaging.dicom_color import stored_color, to_rgb_bytes
 from core.imaging.dicom_frames import NotQuick, PlainFrames, QuickFrames, Span, quick_frames, slow_frames
 from core.imaging.dicom_groups import functional_group
-from core.imaging.dicom_header import Header
+from core.imaging.dicom_header import Header, transfer_syntax
+from core.imaging.dicom_video import VIDEO
 from core.imaging.limits import check_declared_size, refusing
 from core.imaging.values import PlaneStack, Rescale, TooNarrow, smallest_type
 from core.settings import Settings
@@ -25,6 +26,7 @@ from core.types import Array
 
 MAX_WORKERS = 4
 FEW_PLANES = 3  # not worth a thread
+FEWER_FRAMES = "The video has {done} frames, its header says {wanted}."
 NO_NUMBERS = "Some values were not numbers and were set to 0."
 
 Stored = tuple[Array, str]  # a frame as stored, and how its colours are meant
@@ -297,10 +299,11 @@ def _fill_in_turn(part: Part, settings: Settings) -> Filled:
         except TooNarrow as error:
             kind = error.kind
             continue
-        if stack is None or done < header.layout.frames:
-            raise FileRefused(
-                f"{header.path.name} is cut short: it has {done} of {header.layout.frames} frames."
-            )
+        wanted = header.layout.frames
+        if stack is not None and done < wanted and transfer_syntax(header.dataset) in VIDEO:
+            return Filled(stack.array[:done], {}, (FEWER_FRAMES.format(done=done, wanted=wanted),))
+        if stack is None or done < wanted:
+            raise FileRefused(f"{header.path.name} is cut short: it has {done} of {wanted} frames.")
         return _filled(stack, {})
 
 
