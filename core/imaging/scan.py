@@ -62,7 +62,7 @@ def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -
         StorageError: when the disk is full.
     """
     names: Counter[str] = Counter()
-    for item in _plan(paths, work_dir, settings):
+    for item in plan_scan(paths, work_dir, settings):
         if isinstance(item, Skipped):
             yield item
             continue
@@ -76,7 +76,7 @@ def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -
 
 def count_sources(paths: Iterable[Path], work_dir: Path, settings: Settings) -> int:
     """Count what ``scan`` will report, for a progress bar; reads headers only. A series counts once."""
-    return len(_plan(paths, work_dir, settings))
+    return len(plan_scan(paths, work_dir, settings))
 
 
 def decode(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
@@ -123,8 +123,8 @@ def recognise(path: Path) -> Kind | None:
     return "raster" if name.endswith(tuple(RASTER_SUFFIXES)) else None
 
 
-def _plan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Work | Skipped]:
-    """List the images to decode, in sorted order, and what is passed over with a reason."""
+def plan_scan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Work | Skipped]:
+    """List the images that ``scan`` will read, in its order, and what it passes over; reads headers only."""
     plan: list[Work | Skipped] = []
     series: dict[str, Work] = {}
     for item in _walk_all(paths, work_dir, settings):
