@@ -23,7 +23,8 @@ from pydicom.uid import UID
 
 from core.errors import FileRefused
 from core.imaging.dicom_elements import EXPLICIT, IMPLICIT, PIXEL_DATA, RLE, UNDEFINED, Elements
-from core.imaging.dicom_header import DEFLATED, NATIVE, Header, PixelLayout, read_dataset, transfer_syntax
+from core.imaging.dicom_header import Header, read_dataset, transfer_syntax
+from core.imaging.dicom_layout import DEFLATED, NATIVE, PixelLayout
 from core.imaging.dicom_video import VIDEO, video_frames
 from core.types import Array
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import struct
 import warnings
 import zlib
@@ -11,27 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from core.errors import FileRefused
 from core.imaging.dicom_elements import read_elements, tag_of
-from core.imaging.limits import (
-    CODEC_MAX_RATIO,
-    DEFLATE_MAX_RATIO,
-    HARMLESS_BYTES,
-    RLE_MAX_RATIO,
-    check_declared_size,
-    check_ratio,
-    declared_bytes,
-    refusing,
-)
+from core.imaging.dicom_layout import NATIVE, PixelLayout, check_size, declared_size, pixel_layout
+from core.imaging.limits import refusing
 from core.settings import Settings
 
 PREAMBLE = 132
@@ -40,8 +30,6 @@ MAX_META_BYTES = 2**16
 MAX_ELEMENTS = (
     20_000  # at the top level; real files have some hundreds, and each costs a thousand times its bytes
 )
-DEFLATED = str(DeflatedExplicitVRLittleEndian)
-NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 SERIES_KEYWORDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 SERIES_TAGS = tuple(tag_of(Tag(keyword)) for keyword in SERIES_KEYWORDS)
 PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -93,50 +81,6 @@ class IsSegmentation(FileRefused):
 
 
 @dataclass(frozen=True)
-class PixelLayout:
-    """What a header says about its pixels; sizes are positive and within the limits."""
-
-    rows: int
-    columns: int
-    frames: int
-    samples: int
-    bits: int
-    bits_stored: int
-    high_bit: int
-    is_signed: bool
-    is_float: bool
-    photometric: str
-    planar: int = 0  # 1: all of one colour, then all of the next
-
-    @property
-    def stored_type(self) -> np.dtype:
-        """Type of the stored values, in this machine's byte order."""
-        if self.is_float:
-            return np.dtype(f"f{self.itemsize}")
-        return np.dtype(f"{'i' if self.is_signed else 'u'}{self.itemsize}")
-
-    @property
-    def frame_shape(self) -> tuple[int, ...]:
-        """Shape of one frame as stored."""
-        return (self.rows, self.columns) if self.samples == 1 else (self.rows, self.columns, self.samples)
-
-    @property
-    def frame_bytes(self) -> int:
-        """Size of one uncompressed frame of whole bytes."""
-        return self.rows * self.columns * self.samples * self.itemsize
-
-    @property
-    def is_color(self) -> bool:
-        """True when the decoded image is RGB."""
-        return self.samples == 3 or self.photometric == "PALETTE COLOR"
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes per stored value."""
-        return max(1, self.bits // 8)
-
-
-@dataclass(frozen=True)
 class Header:
     """One DICOM image file whose header passed the checks.
 
@@ -181,12 +125,44 @@ def read_header(path: Path, settings: Settings) -> Header:
     Raises:
         FileRefused: when the file is not a DICOM image, is damaged, or asks for more than the limits allow.
     """
+    return _read_checked(path, settings, segmentation=False)
+
+
+def read_segmentation_header(path: Path, settings: Settings) -> Header:
+    """Read and check everything but the pixels of a DICOM segmentation.
+
+    Raises:
+        FileRefused: when the file is none, is damaged, or asks for more than the limits allow.
+    """
+    return _read_checked(path, settings, segmentation=True)
+
+
+def is_segmentation(path: Path) -> bool:
+    """True when the file is a DICOM segmentation; False for anything else, also when it is damaged."""
+    if not is_dicom(path):
+        return False
+    _quiet_pydicom()
+    try:
+        with refusing(path.name):
+            return _open(path, with_pixels=False, tags=("SOPClassUID",)).get("SOPClassUID") in SEGMENTATIONS
+    except FileRefused:
+        return False
+
+
+def _read_checked(path: Path, settings: Settings, segmentation: bool) -> Header:
     _quiet_pydicom()
     with refusing(path.name):
         size = path.stat().st_size
         dataset = _open(path, with_pixels=False)
-        _check_kind(dataset, path.name)
-        layout = _pixel_layout(dataset, path.name)
+        try:
+            _check_kind(dataset, path.name)
+        except IsSegmentation:
+            if not segmentation:
+                raise
+        else:
+            if segmentation:
+                raise FileRefused(f"{path.name} is no DICOM segmentation.")
+        layout = pixel_layout(dataset, path.name)
         check_size(layout, transfer_syntax(dataset), size, path.name, settings)
         return Header(path, layout, dataset)
 
@@ -320,7 +296,7 @@ def _inflate(path: Path, start: bytes, with_pixels: bool) -> DicomBytesIO:
     plain.write(inflater.decompress(body, INFLATED_HEADER_BYTES))
     if with_pixels and not inflater.eof:
         plain.seek(0)
-        declared = _declared(_pixel_layout(_parse(plain, with_pixels=False), path.name))
+        declared = declared_size(pixel_layout(_parse(plain, with_pixels=False), path.name))
         plain.seek(0, 2)
         plain.write(inflater.decompress(inflater.unconsumed_tail, declared + INFLATED_HEADER_BYTES))
         if not inflater.eof:
@@ -350,75 +326,3 @@ def _check_kind(dataset: Dataset, name: str) -> None:
         raise FileRefused(f"{name} is not a DICOM file, or nothing of it is left.")
     if any(dataset.get(keyword) is None for keyword in ("Rows", "Columns", "BitsAllocated")):
         raise FileRefused(f"{name} is a DICOM object without an image in it.")
-
-
-def _pixel_layout(dataset: Dataset, name: str) -> PixelLayout:
-    bits, sign = int(dataset.BitsAllocated), dataset.get("PixelRepresentation")
-    stored, high = int(dataset.get("BitsStored") or bits), dataset.get("HighBit")
-    layout = PixelLayout(
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
-        frames=_frame_count(dataset, name),
-        samples=int(dataset.get("SamplesPerPixel") or 1),
-        bits=bits,
-        bits_stored=stored,
-        high_bit=int(high) if high is not None and stored <= int(high) + 1 <= bits else stored - 1,
-        is_signed=sign == 1,
-        is_float=sign is None and bits in (32, 64),  # float pixels have no PixelRepresentation
-        photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2"),
-        planar=int(dataset.get("PlanarConfiguration") or 0),
-    )
-    if layout.samples not in (1, 3):
-        raise FileRefused(
-            f"{name} has {layout.samples} values per pixel; only 1 (grey) and 3 (colour) can be read."
-        )
-    if layout.bits not in (1, 8, 16, 32, 64):
-        raise FileRefused(f"{name} stores {layout.bits} bits per value, which no DICOM image does.")
-    if not 1 <= layout.bits_stored <= layout.bits:
-        raise FileRefused(
-            f"{name} says that {layout.bits_stored} of {layout.bits} bits hold its values; it is damaged."
-        )
-    return layout
-
-
-def _frame_count(dataset: Dataset, name: str) -> int:
-    raw = dataset.get("NumberOfFrames")
-    try:
-        return int(raw or 1)
-    except (TypeError, ValueError):
-        raise FileRefused(f"{name} gives {str(raw)[:16]!r} as its number of frames; it is damaged.") from None
-
-
-def _declared(layout: PixelLayout) -> int:
-    """Bytes of the uncompressed pixels."""
-    values = declared_bytes((layout.frames, layout.rows, layout.columns, layout.samples), 1)
-    return math.ceil(values * layout.bits / 8)
-
-
-def check_size(layout: PixelLayout, syntax: str, size: int, name: str, settings: Settings) -> None:
-    """Refuse an image past the limits, or one that its file cannot hold.
-
-    Args:
-        layout: what the header says.
-        syntax: transfer syntax.
-        size: of the file, in bytes.
-        name: what to call the file.
-        settings: the limits.
-
-    Raises:
-        FileRefused: when it asks for too much.
-    """
-    samples = 3 if layout.is_color else layout.samples
-    shape = (layout.frames, layout.rows, layout.columns, samples)
-    check_declared_size(shape, layout.itemsize, name, settings)
-    declared = _declared(layout)
-    if syntax in NATIVE:
-        stored = declared * 2 // 3 if layout.photometric == "YBR_FULL_422" else declared
-        if stored > size:
-            raise FileRefused(
-                f"{name} is cut short: its header declares {stored} bytes of pixels, it has {size}."
-            )
-        return
-    ratios = {str(RLELossless): (RLE_MAX_RATIO, 2**20), DEFLATED: (DEFLATE_MAX_RATIO, 2**20)}
-    ratio, harmless = ratios.get(syntax, (CODEC_MAX_RATIO, HARMLESS_BYTES))
-    check_ratio(declared, size, ratio, name, harmless)
