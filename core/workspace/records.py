@@ -28,7 +28,11 @@ class Project:
 
 @dataclass(frozen=True)
 class NewCase:
-    """What ``Workspace.add_case`` takes in. Without a patient key the case is its own patient."""
+    """What ``Workspace.add_case`` takes in. Without a patient key the case is its own patient.
+
+    Attributes:
+        series_key: salted hash of the DICOM series it came from.
+    """
 
     name: str
     image: Image
@@ -36,6 +40,7 @@ class NewCase:
     patient_key: str | None = None
     split: Split | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    series_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Case:
         metadata: columns of an imported table.
         duplicate_of: id of another case of the project with the very same pixels.
         existing: True when ``add_case`` found this case already there and added nothing.
+        series_key: salted hash of the DICOM series it came from, None for other images.
     """
 
     id: int
@@ -63,6 +69,7 @@ class Case:
     created_at: datetime
     duplicate_of: int | None = None
     existing: bool = False
+    series_key: str | None = None
 
 
 @dataclass(frozen=True)
