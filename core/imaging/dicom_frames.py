@@ -24,7 +24,7 @@ from pydicom.uid import UID
 from core.errors import FileRefused
 from core.imaging.dicom_elements import EXPLICIT, IMPLICIT, PIXEL_DATA, RLE, UNDEFINED, Elements
 from core.imaging.dicom_header import Header, read_dataset, transfer_syntax
-from core.imaging.dicom_layout import DEFLATED, NATIVE, PixelLayout
+from core.imaging.dicom_layout import DEFLATED, NATIVE, PixelLayout, stored_size
 from core.imaging.dicom_video import VIDEO, video_frames
 from core.types import Array
 
@@ -33,6 +33,14 @@ ALWAYS_LOSSY = frozenset(("1.2.840.10008.1.2.4.50", JPEG_EXTENDED, *VIDEO))
 JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 201, 202, 203))
+# One codec each. GDCM, which pydicom would ask first, ends the process on some valid depths.
+PLUGINS = {
+    "1.2.840.10008.1.2.4.50": "pillow",
+    JPEG_EXTENDED: "pillow",
+    RLE: "pydicom",
+    **dict.fromkeys(JPEG_LS, "pyjpegls"),
+    **dict.fromkeys(JPEG_2000, "pylibjpeg"),
+}
 OWN_SIGN = JPEG_LS + JPEG_2000  # their streams say how many bits count; the header does not
 RLE_HEADER = struct.Struct("<16L")
 LOSSLESS_FRAME = 0xC3  # marker SOF3, ITU-T T.81 table B.1
@@ -79,11 +87,11 @@ def span_of(elements: Elements | None, layout: PixelLayout) -> Span | None:
     color = layout.samples == 3 and layout.photometric in ("RGB", "YBR_FULL")
     grey = layout.samples == 1
     if syntax in (EXPLICIT, IMPLICIT):
-        if not (grey or (color and layout.planar in (0, 1))) or layout.bits not in (8, 16, 32, 64):
+        if not (grey or (color and layout.planar in (0, 1))):
             return None
         if (elements.pixels_tag == PIXEL_DATA) == layout.is_float:
             return None
-        wanted = layout.frame_bytes * layout.frames
+        wanted = stored_size(layout)
         if not wanted <= length < UNDEFINED or elements.pixels_at + wanted > elements.size:
             return None
         return Span(elements.pixels_at, length, syntax)
@@ -102,7 +110,7 @@ def quick_frames(path: Path, layout: PixelLayout, span: Span) -> QuickFrames:
         NotQuick: when the capsule is odd.
     """
     if span.syntax in (EXPLICIT, IMPLICIT):
-        return PlainFrames(path, layout, span.at)
+        return PackedFrames(path, layout, span.at) if layout.bits == 1 else PlainFrames(path, layout, span.at)
     try:
         with open(path, "rb") as file:
             file.seek(span.at)
@@ -148,17 +156,43 @@ class PlainFrames:
         Raises:
             FileRefused: when the file ends before the frame.
         """
-        size = self.layout.frame_bytes
-        view = memoryview(out).cast("B")
-        with open(self.path, "rb", buffering=0) as file:
-            file.seek(self.at + index * size)
-            done = 0
-            while done < size:
-                count = file.readinto(view[done:])
-                if not count:
-                    raise FileRefused(f"{self.path.name} is cut short in its pixels.")
-                done += count
+        _read_into(self.path, self.at + index * self.layout.frame_bytes, memoryview(out).cast("B"))
         settle_bits(out.view(self.layout.stored_type), self.layout)
+
+
+@dataclass(frozen=True)
+class PackedFrames:
+    """Uncompressed frames of single bits, the first pixel lowest; frames need not begin with a byte."""
+
+    path: Path
+    layout: PixelLayout
+    at: int
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return self.layout.frames
+
+    def stored(self, index: int) -> Array:
+        """Return one frame, a byte per pixel."""
+        pixels = self.layout.rows * self.layout.columns
+        first, spare = divmod(index * pixels, 8)
+        packed = np.empty((spare + pixels + 7) // 8, np.uint8)
+        _read_into(self.path, self.at + first, memoryview(packed))
+        return np.unpackbits(packed, bitorder="little")[spare : spare + pixels].reshape(
+            self.layout.frame_shape
+        )
+
+
+def _read_into(path: Path, at: int, view: memoryview) -> None:
+    with open(path, "rb", buffering=0) as file:
+        file.seek(at)
+        done = 0
+        while done < len(view):
+            count = file.readinto(view[done:])
+            if not count:
+                raise FileRefused(f"{path.name} is cut short in its pixels.")
+            done += count
 
 
 @dataclass(frozen=True)
@@ -270,11 +304,10 @@ def slow_frames(header: Header) -> Iterator[tuple[Array, str]]:
         for picture in video_frames(dataset, layout.rows, layout.columns, header.path.name):
             yield picture, "RGB"
         return
-    _check_capsule(dataset, syntax, header)
-    if syntax == JPEG_EXTENDED and layout.bits == 16 and not layout.is_color:
+    _check_pixels(dataset, syntax, header)
+    if syntax in JPEG_LOSSLESS or (syntax == JPEG_EXTENDED and layout.bits == 16):
         for data in generate_frames(dataset.PixelData, number_of_frames=layout.frames):
-            # 12-bit lossy JPEG is not read by any of pydicom's permissively licensed plug-ins.
-            yield imagecodecs.jpeg8_decode(data).astype(layout.stored_type, copy=False), layout.photometric
+            yield _decode_jpeg(data, layout, header.path.name), _jpeg_photometric(data, layout)
         return
     _complete(dataset, syntax)
     # pydicom takes it that the value ends right below the spare bits; elsewhere only settle_bits knows it.
@@ -289,33 +322,58 @@ def slow_frames(header: Header) -> Iterator[tuple[Array, str]]:
 def _through_pydicom(
     dataset: Dataset, syntax: str, layout: PixelLayout, settle: bool
 ) -> Iterator[tuple[Array, str]]:
-    decoder = get_decoder(syntax)
+    decoder, plugin = get_decoder(syntax), PLUGINS.get(syntax, "")
     settle = settle and syntax not in OWN_SIGN
-    if layout.frames == 1 or syntax in JPEG_2000:
-        # Frame by frame, pydicom 3.0 fails on JPEG 2000 whose signedness differs from the header's.
+    if layout.frames == 1 or syntax in JPEG_2000 or (layout.bits == 1 and layout.rows * layout.columns % 8):
+        # Frame by frame, pydicom 3.0 fails on JPEG 2000 whose signedness differs from the header's, and on bits of
+        # frames that share a byte.
         options: Any = {"allow_excess_frames": False, "correct_unused_bits": settle}
-        array, properties = decoder.as_array(dataset, raw=True, **options)
+        array, properties = decoder.as_array(dataset, raw=True, decoding_plugin=plugin, **options)
         frames = array if layout.frames > 1 else array[np.newaxis]
         yield from ((frame, str(properties["photometric_interpretation"])) for frame in frames)
         return
     for frame, properties in decoder.iter_array(
-        dataset, raw=True, allow_excess_frames=False, correct_unused_bits=settle
+        dataset, raw=True, decoding_plugin=plugin, allow_excess_frames=False, correct_unused_bits=settle
     ):
         yield frame, str(properties["photometric_interpretation"])
 
 
-def _check_capsule(dataset: Dataset, syntax: str, header: Header) -> None:
-    """Refuse an encoding that no codec here reads, and streams larger than the header says."""
-    name = header.path.name
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError as error:
-        raise FileRefused(f"{name} is compressed in a way that cannot be read here ({syntax}).") from error
-    if not decoder.is_available:
-        raise FileRefused(f"{name} is compressed in a way that no installed codec reads ({syntax}).")
+def _decode_jpeg(data: bytes, layout: PixelLayout, name: str) -> Array:
+    """Decode lossless JPEG, or lossy JPEG of 12 bits: pydicom's permissively licensed plug-ins read neither."""
+    as_it_is = None if layout.samples == 1 else "RGB"
+    frame = imagecodecs.jpeg8_decode(data, colorspace=as_it_is, outcolorspace=as_it_is)
+    if frame.shape != layout.frame_shape or frame.dtype.itemsize > layout.itemsize:
+        raise FileRefused(
+            f"{name} holds a picture of shape {frame.shape}, its header says {layout.frame_shape}."
+        )
+    frame = frame.astype(layout.stored_type)
+    settle_bits(frame, layout)
+    return frame
+
+
+def _jpeg_photometric(data: bytes, layout: PixelLayout) -> str:
+    """Return how the colours of a JPEG stream are meant: what the stream says counts more than the header."""
+    start = _jpeg_frame(data)
+    if layout.samples != 3 or start is None:
+        return layout.photometric
+    components = data[start + 6 : start + 15 : 3]
+    if components in (b"RGB", b"rgb"):
+        return "RGB"
+    return "YBR_FULL" if data[6:10] == b"JFIF" and layout.photometric == "RGB" else layout.photometric
+
+
+def _check_pixels(dataset: Dataset, syntax: str, header: Header) -> None:
+    """Refuse an encoding that no codec here reads, pixels cut short, and streams larger than the header says."""
+    name, layout = header.path.name, header.layout
+    if syntax not in (*NATIVE, DEFLATED, *JPEG_LOSSLESS, *PLUGINS):
+        raise FileRefused(f"{name} is compressed in a way that cannot be read here ({syntax}).")
     if syntax not in (*NATIVE, DEFLATED):
-        for data in generate_frames(dataset.PixelData, number_of_frames=header.layout.frames):
-            check_codestream(data, header.layout, name)
+        for data in generate_frames(dataset.PixelData, number_of_frames=layout.frames):
+            check_codestream(data, layout, name)
+    elif "PixelData" in dataset and len(dataset.PixelData) < stored_size(layout):
+        raise FileRefused(
+            f"{name} is cut short: it has {len(dataset.PixelData)} bytes of pixels, not {stored_size(layout)}."
+        )
 
 
 def _complete(dataset: Dataset, syntax: str) -> None:

@@ -32,6 +32,8 @@ MAX_ELEMENTS = (
 )
 SERIES_KEYWORDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 SERIES_TAGS = tuple(tag_of(Tag(keyword)) for keyword in SERIES_KEYWORDS)
+# A file without the DICM mark must have one of these to be taken for DICOM.
+SOME_KEYWORDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality", "Rows")
 PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -322,7 +324,8 @@ def _check_kind(dataset: Dataset, name: str) -> None:
     for prefix, sentence in NOT_IMAGES:
         if sop_class.startswith(prefix):
             raise FileRefused(f"{name} {sentence}.")
-    if len(dataset) == 0:
+    marked = getattr(dataset, "preamble", None) is not None
+    if len(dataset) == 0 or not (marked or any(dataset.get(keyword) for keyword in SOME_KEYWORDS)):
         raise FileRefused(f"{name} is not a DICOM file, or nothing of it is left.")
     if any(dataset.get(keyword) is None for keyword in ("Rows", "Columns", "BitsAllocated")):
         raise FileRefused(f"{name} is a DICOM object without an image in it.")

@@ -117,6 +117,12 @@ def declared_size(layout: PixelLayout) -> int:
     return math.ceil(values * layout.bits / 8)
 
 
+def stored_size(layout: PixelLayout) -> int:
+    """Bytes that the pixels take in an uncompressed file."""
+    declared = declared_size(layout)
+    return declared * 2 // 3 if layout.photometric == "YBR_FULL_422" else declared
+
+
 def check_size(layout: PixelLayout, syntax: str, size: int, name: str, settings: Settings) -> None:
     """Refuse an image past the limits, or one that its file cannot hold.
 
@@ -135,7 +141,7 @@ def check_size(layout: PixelLayout, syntax: str, size: int, name: str, settings:
     check_declared_size(shape, layout.itemsize, name, settings)
     declared = declared_size(layout)
     if syntax in NATIVE:
-        stored = declared * 2 // 3 if layout.photometric == "YBR_FULL_422" else declared
+        stored = stored_size(layout)
         if stored > size:
             raise FileRefused(
                 f"{name} is cut short: its header declares {stored} bytes of pixels, it has {size}."
