@@ -11,8 +11,9 @@ from pydicom.dataset import Dataset
 
 from core.errors import FileRefused
 from core.imaging.dicom_clips import FrameGroup, frame_groups
+from core.imaging.dicom_codestream import JPEG_EXTENDED
 from core.imaging.dicom_display import Display, display_of, is_inverted
-from core.imaging.dicom_frames import ALWAYS_LOSSY, JPEG_EXTENDED
+from core.imaging.dicom_frames import ALWAYS_LOSSY
 from core.imaging.dicom_geometry import Plane, Stack, single_affine, stack_planes
 from core.imaging.dicom_header import Header, IsSegmentation, is_dicom, metadata_of, transfer_syntax
 from core.imaging.dicom_pixels import Filled, Part, decode_clip, decode_slices, stored_planes

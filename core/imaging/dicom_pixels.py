@@ -15,9 +15,10 @@ from pydicom.pixels import apply_modality_lut
 
 from core.errors import FileRefused
 from core.imaging.dicom_color import stored_color, to_rgb_bytes
-from core.imaging.dicom_frames import NotQuick, PlainFrames, QuickFrames, Span, quick_frames, slow_frames
+from core.imaging.dicom_frames import slow_frames
 from core.imaging.dicom_groups import functional_group
 from core.imaging.dicom_header import Header, transfer_syntax
+from core.imaging.dicom_quick import NotQuick, PlainFrames, QuickFrames, Span, quick_frames
 from core.imaging.dicom_video import VIDEO
 from core.imaging.limits import check_declared_size, refusing
 from core.imaging.values import PlaneStack, Rescale, TooNarrow, smallest_type

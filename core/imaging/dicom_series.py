@@ -11,11 +11,11 @@ from typing import Any
 from pydicom.tag import Tag
 
 from core.imaging.dicom_elements import Elements, read_elements, tag_of
-from core.imaging.dicom_frames import span_of
 from core.imaging.dicom_geometry import Plane, plane_of
 from core.imaging.dicom_header import Header, read_header
 from core.imaging.dicom_layout import check_size
 from core.imaging.dicom_pixels import Part, ValuePlan, plan_values
+from core.imaging.dicom_quick import span_of
 from core.imaging.limits import refusing
 from core.imaging.values import Rescale
 from core.settings import Settings

@@ -19,6 +19,7 @@ from core.imaging.dicom_geometry import Plane, plane_of
 from core.imaging.dicom_groups import functional_group
 from core.imaging.dicom_header import Header, is_segmentation, read_segmentation_header
 from core.imaging.dicom_pixels import Part, ValuePlan, stored_planes
+from core.imaging.dicom_quick import find_span
 from core.imaging.found import series_key
 from core.imaging.limits import refusing
 from core.imaging.values import Rescale
@@ -192,7 +193,8 @@ def _paint_all(header: Header, placements: Sequence[Placement], targets: dict[in
     kind = str(dataset.get("SegmentationType") or "BINARY")
     least = float(dataset.get("MaximumFractionalValue") or 255) / 2 if kind == SHARES else 0.5
     padding = dataset.get("PixelPaddingValue")
-    frames = stored_planes([Part(header, ValuePlan((Rescale(),) * header.layout.frames))])
+    plan = ValuePlan((Rescale(),) * header.layout.frames)
+    frames = stored_planes([Part(header, plan, find_span(header.path, header.layout))])
     shared = 0
     for frame, pixels in enumerate(frames):
         if kind == LABEL_MAP:
