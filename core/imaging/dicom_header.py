@@ -6,6 +6,7 @@ import logging
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -218,6 +219,11 @@ def metadata_of(dataset: Dataset) -> dict[str, str]:
             continue
         parts = value if isinstance(value, pydicom.multival.MultiValue) else [value]
         facts[keyword] = ", ".join(str(part) for part in parts)[:64]
+    times = dataset.get("FrameTimeVector")
+    if "FrameTime" not in facts and isinstance(times, pydicom.multival.MultiValue) and len(times) > 1:
+        with suppress(TypeError, ValueError):
+            mean = sum(map(float, times[1:])) / (len(times) - 1)  # the first is no interval
+            facts["FrameTime"] = f"{mean:.6g}"
     return facts
 
 
