@@ -80,7 +80,10 @@ def test_curve_equals_pydicom(tmp_path, first, bits):
     entries = (np.sqrt(np.linspace(0, 1, 3000)) * (2**bits - 1)).astype(np.uint16)
     dataset = build(RAMP, VOILUTSequence=[table(first, entries, bits, LUTExplanation="NORMAL")])
     image = read(dataset, tmp_path)
-    expected = apply_voi(RAMP, dataset) / (2**bits - 1) * 255
+    mapped = entries[np.clip(RAMP.astype(int) - first, 0, 2999)]
+    if bits > 8:  # pydicom 3.0 counts entries of 8-bit tables in bytes and starts over at 256
+        assert np.array_equal(apply_voi(RAMP, dataset), mapped)
+    expected = mapped / (2**bits - 1) * 255
     curve = default_display(image.array, image.info)
     assert isinstance(curve, ShadeTable) and curve.name == "NORMAL"
     assert np.abs(to_display(image.array, curve) - expected).max() <= 0.51
