@@ -24,12 +24,13 @@ def test_a_case_comes_back_as_it_was(workspace: Workspace) -> None:
         "zyx", (2, 3, 4), "int16", (2.5, 0.7, 0.7), ((0.7, 0, 0, 1), (0, 0.7, 0, 2), (0, 0, 2.5, 3), (0, 0, 0, 1)),
         "CT", Window(40, 400), True, {"body_part": "CHEST"}, ("spacing was assumed",),
     )  # fmt: skip
-    new = NewCase("scan", Image(array, info), "a/b.zip", "p1", "val", {"age": "50"})
+    new = NewCase("scan", Image(array, info), "a/b.zip", "p1", "val", {"age": "50"}, "series-1")
     added = workspace.add_case(project.id, new)
     case = workspace.get_case(added.id)
     assert case == added
     assert (case.info, case.source, case.patient_key, case.split) == (info, "a/b.zip", "p1", "val")
     assert case.metadata == {"age": "50"} and not case.existing and case.duplicate_of is None
+    assert case.series_key == "series-1"
     image = workspace.load_image(case)
     assert isinstance(image.array, np.memmap) and not image.array.flags.writeable
     np.testing.assert_array_equal(image.array, array)
