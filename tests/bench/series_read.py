@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless, generate_uid
 from scipy import ndimage
@@ -53,16 +54,14 @@ def _measure(name: str, paths: list[Path], volume: Array) -> list[dict[str, Any]
     def by_pydicom() -> Array:
         return np.stack([pydicom.dcmread(path).pixel_array for path in paths])
 
-    def by_simpleitk() -> Array:
-        import SimpleITK as sitk
-
+    def by_simpleitk() -> sitk.Image:
         reader = sitk.ImageSeriesReader()
         reader.SetFileNames([str(path) for path in paths])
-        return sitk.GetArrayViewFromImage(reader.Execute())
+        return reader.Execute()
 
     peers = {"pydicom pixel_array loop": by_pydicom, "SimpleITK ImageSeriesReader": by_simpleitk}
     expected = volume + np.int16(INTERCEPT)
-    for values in (ours(), by_pydicom() + np.int16(INTERCEPT), by_simpleitk()):
+    for values in (ours(), by_pydicom() + np.int16(INTERCEPT), sitk.GetArrayFromImage(by_simpleitk())):
         if not np.array_equal(values, expected):
             raise AssertionError(f"{name}: the readers do not agree.")
     times = _interleaved([ours, *peers.values()])
@@ -81,7 +80,7 @@ def _measure(name: str, paths: list[Path], volume: Array) -> list[dict[str, Any]
     ]
 
 
-def _interleaved(functions: list[Callable[[], Array]]) -> list[float]:
+def _interleaved(functions: list[Callable[[], Any]]) -> list[float]:
     """Return the shortest time of each function; they take turns, so that a busy moment hits all alike."""
     best = [float("inf")] * len(functions)
     for _ in range(REPEATS):
