@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -55,7 +56,8 @@ class ShadeTable:
     Attributes:
         first: the value, in the image's own units, that the first entry is for; each next entry is for one
             more. Values below and above take the first and the last shade.
-        shades: one byte per entry (0 black, 255 white), as base64 text.
+        shades: one byte per entry (0 black, 255 white), deflated (a curve of 16 bits takes a few hundred bytes),
+            as base64 text.
         name: what the curve is for; empty when the file does not say.
     """
 
@@ -66,12 +68,13 @@ class ShadeTable:
     @classmethod
     def of(cls, first: float, shades: Array, name: str = "") -> ShadeTable:
         """Make a table from its entries, uint8."""
-        return cls(first, base64.b64encode(shades.astype(np.uint8).tobytes()).decode("ascii"), name)
+        packed = zlib.compress(shades.astype(np.uint8).tobytes(), 9)
+        return cls(first, base64.b64encode(packed).decode("ascii"), name)
 
     @property
     def array(self) -> Array:
         """The entries, uint8."""
-        return np.frombuffer(base64.b64decode(self.shades), np.uint8)
+        return np.frombuffer(zlib.decompress(base64.b64decode(self.shades)), np.uint8)
 
 
 @dataclass(frozen=True)

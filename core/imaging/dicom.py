@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,23 +134,27 @@ def iter_dicom_images(
     for part in clips:
         yield from _read_clip(part, how)
     groups = parallel_groups(slices)
+    kinds = Counter(group[0].series for group in groups if group[0].plane.is_placed)
     for group in groups:
-        yield from _read_group(group, _kinds_note(group, groups), how)
+        yield from _read_group(group, _kinds_note(group[0], kinds), how)
 
 
 def _uid_of(item: Slice | Part) -> str:
     return item.uid if isinstance(item, Slice) else str(item.header.dataset.get("SOPInstanceUID") or "")
 
 
-def _kinds_note(group: list[Slice], groups: list[list[Slice]]) -> tuple[str, ...]:
-    """Say what tells a group apart from the others of its series."""
-    if group[0].is_localizer:
+def _kinds_note(first: Slice, kinds: Counter[str]) -> tuple[str, ...]:
+    """Say what tells a group apart from the others of its series.
+
+    Args:
+        first: one of the group.
+        kinds: series -> how many groups it has.
+    """
+    if first.is_localizer:
         return (LOCALIZER,)
-    first = group[0]
-    if not first.series or not first.plane.is_placed:
+    if not first.series or not first.plane.is_placed or kinds[first.series] < 2:
         return ()
-    others = [other for other in groups if other[0].series == first.series and other[0].plane.is_placed]
-    return (SEVERAL_KINDS.format(groups=len(others)),) if len(others) > 1 else ()
+    return (SEVERAL_KINDS.format(groups=kinds[first.series]),)
 
 
 def _read_group(group: list[Slice], note: tuple[str, ...], how: How) -> Iterator[Found | Skipped]:

@@ -223,7 +223,7 @@ def _guess_kind(parts: Sequence[Part], read: Reader) -> np.dtype:
         FileRefused: when no plane can be decoded; with the first one's reason.
     """
     refused: dict[int, FileRefused] = {}
-    for place in (len(parts) // 2, *range(len(parts))):
+    for place in dict.fromkeys((len(parts) // 2, *range(len(parts)))):
         part = parts[place]
         try:
             with _refusing(part):
@@ -263,9 +263,12 @@ def _decode_all(parts: Sequence[Part], read: Reader, stack: PlaneStack) -> dict[
     workers = 1 if len(parts) <= FEW_PLANES else min(MAX_WORKERS, os.cpu_count() or 1)
     if workers == 1:
         return some(range(len(parts)))
-    with ThreadPoolExecutor(workers) as pool:
-        shares = pool.map(some, [range(start, len(parts), workers) for start in range(workers)])
-        return {place: error for share in shares for place, error in share.items()}
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            shares = pool.map(some, [range(start, len(parts), workers) for start in range(workers)])
+            return {place: error for share in shares for place, error in share.items()}
+    except RuntimeError:  # no further thread can be started
+        return some(range(len(parts)))
 
 
 def _write(stack: PlaneStack, place: int, part: Part, frame: Stored) -> None:

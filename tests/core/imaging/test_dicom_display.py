@@ -128,3 +128,9 @@ def test_signed_and_rescaled_curve(tmp_path):
     shown = to_display(image.array, default_display(image.array, image.info))
     clipped = np.clip(stored.astype(int) - 1024 + 500, 0, 999)
     assert np.array_equal(shown, np.rint(entries[clipped] * (255 / 1023)).astype(np.uint8))
+
+
+def test_a_curve_of_sixteen_bits_is_stored_small():
+    curve = ShadeTable.of(0, np.rint(np.linspace(0, 1, 65536) ** 2 * 255))
+    assert len(curve.shades) < 1500
+    assert curve.array.tolist() == np.rint(np.linspace(0, 1, 65536) ** 2 * 255).astype(int).tolist()
