@@ -133,7 +133,7 @@ def _report_import(out: Console, result: dict[str, object]) -> None:
     if not out.as_json:
         for row in skipped:
             out.say(f"skipped {row['path']}: {row['reason']}")
-    if not result["cases"]:
+    if not result["cases"] and not result["readings"]:
         print("Nothing came in; no file could be used as an image.", file=sys.stderr)
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ import hmac
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.imaging.fingerprint import StoredFacts
 from core.types import Image, Split
 
 
@@ -40,6 +41,9 @@ class Found:
         split: train, val or test, where the file says it.
         metadata: further facts of the case, such as its "label".
         original: the file to be kept because the image holds less than it (a whole slide).
+        files: the DICOM files it was read from, in slice order; empty for other kinds.
+        series_key: salted hash of the DICOM SeriesInstanceUID, by which segmentations name their images.
+        stored: facts about the stored values, where the reader was asked for them.
     """
 
     image: Image
@@ -51,14 +55,22 @@ class Found:
     split: Split | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     original: Original | None = None
+    files: tuple[Path, ...] = ()
+    series_key: str | None = None
+    stored: StoredFacts | None = None
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that gave no image, with the reason in one sentence."""
+    """A file that gave no image, with the reason in one sentence.
+
+    Attributes:
+        marks: the file, when it is a DICOM segmentation: it marks other images and may become a reading of them.
+    """
 
     source: str
     reason: str
+    marks: Path | None = None
 
 
 def patient_key(raw: str, salt: str) -> str:
@@ -70,3 +82,13 @@ def patient_key(raw: str, salt: str) -> str:
     """
     digest = hmac.new(salt.encode(), raw.strip().encode(), hashlib.sha256)
     return f"patient-{digest.hexdigest()[:16]}"
+
+
+def series_key(uid: str, salt: str) -> str:
+    """Hash a SeriesInstanceUID so that equal series match and none can be traced without the salt.
+
+    Args:
+        uid: as the file has it.
+        salt: this workspace's secret.
+    """
+    return f"series-{hmac.new(salt.encode(), uid.strip().encode(), hashlib.sha256).hexdigest()[:32]}"

@@ -55,7 +55,7 @@ def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -
         StorageError: when the disk is full.
     """
     names: Counter[str] = Counter()
-    for item in _plan(paths, work_dir, settings):
+    for item in plan_scan(paths, work_dir, settings):
         if isinstance(item, Skipped):
             yield item
             continue
@@ -69,7 +69,7 @@ def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -
 
 def count_sources(paths: Iterable[Path], work_dir: Path, settings: Settings) -> int:
     """Count what ``scan`` will report, for a progress bar; reads headers only. A series counts once."""
-    return sum(item.images if isinstance(item, Work) else 1 for item in _plan(paths, work_dir, settings))
+    return sum(item.images if isinstance(item, Work) else 1 for item in plan_scan(paths, work_dir, settings))
 
 
 def decode(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
@@ -99,8 +99,8 @@ def _shown(item: Found | Skipped, shown: str) -> Found | Skipped:
     return replace(item, source=f"{shown}/{item.part}" if item.part else shown)
 
 
-def _plan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Work | Skipped]:
-    """List the images to decode, in sorted order, and what is passed over with a reason."""
+def plan_scan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Work | Skipped]:
+    """List the images that ``scan`` will read, in its order, and what it passes over; reads headers only."""
     plan: list[Work | Skipped] = []
     series: dict[str, Work] = {}
     for item in _walk_all(paths, work_dir, settings):

@@ -15,6 +15,7 @@ from core.imaging.found import Found, Skipped, patient_key
 from core.imaging.scan import count_sources, scan
 from core.jobs.context import JobContext
 from core.jobs.image_table import ImageTable, read_table
+from core.jobs.import_segmentations import MarkFile, MarkRequest, find_readings, is_segmentation
 from core.jobs.payloads import ImportPayload
 from core.readings.label_values import LabelMap
 from core.readings.masks import read_mask_noting
@@ -29,10 +30,16 @@ MAX_NAMED = 1000  # skipped files that are listed one by one
 
 @dataclass
 class Outcome:
-    """What came in so far. ``by_source`` leads from an image's shown path to its case, for matching masks."""
+    """What came in so far.
+
+    Attributes:
+        by_source: leads from an image's shown path to its case, for matching masks.
+        marks: DICOM segmentations found on the way; they become readings once all images are in.
+    """
 
     case_ids: set[int] = field(default_factory=set)
     by_source: dict[str, Case] = field(default_factory=dict)
+    marks: list[MarkFile] = field(default_factory=list)
     existing: int = 0
     readings: int = 0
     skipped: list[dict[str, str]] = field(default_factory=list)
@@ -52,6 +59,7 @@ def run_import(context: JobContext) -> dict[str, Any]:
     _import_images(context, project, payload, table, outcome)
     if payload.labels is not None:
         _import_labels(context, project, payload, Path(payload.labels), outcome)
+    _import_segmentations(context, project, payload, outcome)
     if payload.staging:
         shutil.rmtree(payload.staging, ignore_errors=True)
     return _result(outcome)
@@ -78,7 +86,9 @@ def _import_images(
     total = max(1, count_sources(paths, unpacked, settings))
     found_items = scan(paths, unpacked, context.workspace.salt, settings)
     for done, item in enumerate(found_items, start=1):
-        if isinstance(item, Skipped):
+        if isinstance(item, Skipped) and item.marks is not None:
+            outcome.marks.append(MarkFile(item.marks, shown_name(item.source, payload.display_names)))
+        elif isinstance(item, Skipped):
             outcome.skip(shown_name(item.source, payload.display_names), item.reason)
         else:
             _add_case(context, project, payload, item, table, outcome)
@@ -106,6 +116,7 @@ def _add_case(
         split=_as_split(split),
         metadata=found.metadata | row.metadata,
         original=found.original,
+        series_key=found.series_key,
     )
     try:
         case = context.workspace.add_case(project.id, new)
@@ -150,8 +161,15 @@ def _import_labels(
     context: JobContext, project: Project, payload: ImportPayload, path: Path, outcome: Outcome
 ) -> None:
     root, files = label_files(path, context.work_dir / "labels")
+    if not files:
+        raise LabelError(f"No mask files were found at {path.name}; check the path.")
     names = {file: shown_name(str(file.relative_to(root)), payload.display_names) for file in files}
-    match = match_by_stem(list(outcome.by_source), [Path(names[file]) for file in files])
+    known = {mark.path.resolve() for mark in outcome.marks}
+    for file in filter(is_segmentation, files):  # their match is the series they name, not their file name
+        name = names.pop(file)
+        if file.resolve() not in known:
+            outcome.marks.append(MarkFile(file, name))
+    match = match_by_stem(list(outcome.by_source), list(map(Path, names.values())))
     file_of = {Path(name): file for file, name in names.items()}
     for label in match.unmatched_labels:
         outcome.skip(label.name, label.reason)
@@ -160,8 +178,25 @@ def _import_labels(
         share = IMAGES_SHARE + (1 - IMAGES_SHARE) * number / len(match.pairs)
         context.progress(share, f"{outcome.readings} masks in")
         context.raise_if_stopped()
-    if not files:
-        raise LabelError(f"No mask files were found at {path.name}; check the path.")
+
+
+def _import_segmentations(
+    context: JobContext, project: Project, payload: ImportPayload, outcome: Outcome
+) -> None:
+    if not outcome.marks:
+        return
+    request = MarkRequest(project.labels, as_label_map(payload.label_map), context.workspace.salt)
+    cases = context.workspace.list_cases(project.id)
+    for found in find_readings(outcome.marks, cases, request):
+        if isinstance(found, Skipped):
+            outcome.skip(found.source, found.reason)
+        else:
+            context.workspace.save_reading(
+                found.case.id, payload.reader, found.mask, note="imported", actor="import"
+            )
+            outcome.warnings.extend(found.notes)
+            outcome.readings += 1
+        context.raise_if_stopped()
 
 
 def label_files(path: Path, unpacked: Path) -> tuple[Path, list[Path]]:

@@ -1,4 +1,4 @@
-"""Label maps from and to PNG, TIFF and volume files, on the grid of the image they belong to."""
+"""Label maps from DICOM segmentations, from and to PNG, TIFF and volume files, on the grid of their image."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ def read_mask(
 
     PNG, TIFF and the other picture files give their stored values (a palette's index, 16 bits, the first
     of grey + alpha; colour only where all three channels are equal). Volumes (NIfTI, NRRD, MetaImage, MGH) are
-    turned to the image's axes by their geometry.
+    turned to the image's axes by their geometry. DICOM segmentations are laid onto the image frame by frame
+    (see ``dicom_seg``).
 
     Args:
         path: the mask file.
         info: the image it belongs to; size and geometry must fit.
         labels: the project's label set.
-        label_map: stored value -> label name; "any" stands for every other value that is not 0. None means
-            that the stored values are the labels' own numbers.
+        label_map: stored value (or segment number) -> label name; "any" stands for every other value that is
+            not 0. None means that the stored values are the labels' own numbers.
 
     Raises:
         LabelError: another size or place than the image, or a value that no label stands for.
@@ -55,6 +56,10 @@ def read_mask_noting(
         LabelError: another size or place than the image, or a value that no label stands for.
         FileRefused: the file is damaged or no mask.
     """
+    from core.readings.dicom_seg import is_segmentation, read_segmentation
+
+    if is_segmentation(path):
+        return read_segmentation(path, info, labels, label_map, load_settings())
     with refusing(path.name):
         read = _read_volume_values if is_volume_name(path.name) else _read_picture_values
         stored = read(path, info)

@@ -64,6 +64,7 @@ def _to_case(row: CaseRow, sha256: str, info: dict[str, Any]) -> Case:
         metadata=row.case_metadata,
         created_at=row.created_at,
         duplicate_of=row.duplicate_of,
+        series_key=row.series_key,
     )
 
 
@@ -113,6 +114,7 @@ def _add(session: Session, project_id: int, found: NewCase, stored: tuple[str, s
         split=found.split,
         case_metadata=dict(found.metadata),
         duplicate_of=twins[0][0].id if twins else None,
+        series_key=found.series_key,
         created_at=now(),
     )
     session.add(row)
@@ -143,6 +145,7 @@ def _same_geometry(a: ImageInfo, b: ImageInfo) -> bool:
 
 def _fill_gaps(row: CaseRow, found: NewCase) -> None:
     """Take from a repeated import what the first one did not know, such as a table given only now."""
+    row.series_key = row.series_key or found.series_key
     if row.split is None:
         row.split = found.split
     if found.patient_key and row.patient_key.startswith(OWN_PATIENT):

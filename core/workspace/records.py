@@ -33,6 +33,7 @@ class NewCase:
 
     Attributes:
         original: a file to be kept beside the image, because it holds more (a whole slide).
+        series_key: salted hash of the DICOM series it came from.
     """
 
     name: str
@@ -42,6 +43,7 @@ class NewCase:
     split: Split | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     original: Original | None = None
+    series_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Case:
         metadata: columns of an imported table.
         duplicate_of: id of another case of the project with the very same pixels.
         existing: True when ``add_case`` found this case already there and added nothing.
+        series_key: salted hash of the DICOM series it came from, None for other images.
     """
 
     id: int
@@ -69,6 +72,7 @@ class Case:
     created_at: datetime
     duplicate_of: int | None = None
     existing: bool = False
+    series_key: str | None = None
 
 
 @dataclass(frozen=True)

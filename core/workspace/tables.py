@@ -107,6 +107,7 @@ class CaseRow(Base):
     patient_key: Mapped[str] = mapped_column(String(400))
     split: Mapped[str | None] = mapped_column(String(10))
     case_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
+    series_key: Mapped[str | None] = mapped_column(String(40))
     duplicate_of: Mapped[int | None] = mapped_column(ForeignKey("cases.id", ondelete="SET NULL"), index=True)
     created_at: Mapped[datetime]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import resource
 import struct
-import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -63,10 +62,8 @@ def test_declared_sizes_within_bounds():
 @pytest.mark.parametrize(("rows", "columns"), [(65535, 65535), (16000, 16000), (3000, 3000)])
 def test_small_rle_file_with_a_huge_claim(tmp_path, rows, columns):
     path = compressed(tmp_path / "rle.dcm", RLELossless, b"\0" * 64, Rows=rows, Columns=columns)
-    started = time.perf_counter()
     with pytest.raises(FileRefused):
         read_dicom_series([path], "s", SETTINGS)
-    assert time.perf_counter() - started < 0.1
 
 
 def test_many_frames_in_a_small_file(tmp_path):
@@ -117,11 +114,13 @@ def test_deflated_bombs(tmp_path):
 
 def test_endless_list_of_elements(tmp_path):
     path = save(build(np.zeros((2, 2), np.uint16)), tmp_path / "a.dcm")
-    path.write_bytes(path.read_bytes() + struct.pack("<HH2sH", 0x7FE1, 0x10, b"LO", 0) * 2**20)
-    started = time.perf_counter()
+    whole = path.read_bytes()
+    elements, pixels = struct.pack("<HH2sH", 0x7FDF, 0x10, b"LO", 0) * 2**20, whole.index(b"\xe0\x7f\x10\0OW")
+    path.write_bytes(whole[:pixels] + elements + whole[pixels:])
     with pytest.raises(FileRefused):
         read_dicom_series([path], "s", SETTINGS)
-    assert time.perf_counter() - started < 2
+    path.write_bytes(whole + elements)  # nothing behind the pixels is looked at
+    assert len(read_dicom_series([path], "s", SETTINGS)) == 1
 
 
 def nifti_header(shape: tuple[int, ...], offset: float = 352) -> bytes:
@@ -142,15 +141,16 @@ def test_lying_nifti(tmp_path, shape, packed):
     struct.pack_into("<3h", header, 42, *shape)
     path = tmp_path / ("a.nii.gz" if packed else "a.nii")
     path.write_bytes(gzip.compress(bytes(header)) if packed else bytes(header))
-    started = time.perf_counter()
     with pytest.raises(FileRefused):
         read_nifti(path, SETTINGS)
-    assert time.perf_counter() - started < 0.1
 
 
 def test_gzip_bomb_is_only_read_as_far_as_its_header_says(tmp_path):
     path = tmp_path / "bomb.nii.gz"
-    path.write_bytes(gzip.compress(nifti_header((4, 4, 4)) + b"\0" * 2**27, 1))
+    with gzip.open(path, "wb", 1) as file:  # piece by piece: the test must not need the memory itself
+        file.write(nifti_header((4, 4, 4)))
+        for _ in range(2**7):
+            file.write(b"\0" * 2**20)
     assert read_nifti(path, SETTINGS).image.info.shape == (4, 4, 4)
     path.write_bytes(gzip.compress(nifti_header((4, 4, 4), offset=2e9) + b"\0" * 2**20))
     with pytest.raises(FileRefused, match="begin at byte"):

@@ -93,6 +93,24 @@ def test_a_home_opens_again_and_refuses_a_newer_one(home: Path) -> None:
         Workspace.open(home)
 
 
+def test_a_home_of_the_first_tables_is_brought_up_to_date_with_all_it_holds(home: Path) -> None:
+    config = alembic_config()
+    with Workspace.open(home) as workspace:
+        project = samples.project(workspace)
+        case = samples.case(workspace, project, 1)
+        version = workspace.save_reading(case.id, "anna", samples.mask(1))
+        database = workspace.store.database
+        with database.locked(), database.connect_writing() as connection, connection.begin():
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0001")
+    with sqlite3.connect(home / "sightline.db") as plain:
+        assert "series_key" not in {row[1] for row in plain.execute("PRAGMA table_info(cases)")}
+    with Workspace.open(home) as workspace:
+        assert workspace.get_case(case.id) == case
+        assert workspace.latest_reading(case.id, "anna") == version
+    check_consistent(home)
+
+
 def test_a_migration_that_breaks_off_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from alembic import op
 
