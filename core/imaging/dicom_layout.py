@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -41,19 +42,19 @@ class PixelLayout:
     photometric: str
     planar: int = 0  # 1: all of one colour, then all of the next
 
-    @property
+    @cached_property
     def stored_type(self) -> np.dtype:
         """Type of the stored values, in this machine's byte order."""
         if self.is_float:
             return np.dtype(f"f{self.itemsize}")
         return np.dtype(f"{'i' if self.is_signed else 'u'}{self.itemsize}")
 
-    @property
+    @cached_property
     def frame_shape(self) -> tuple[int, ...]:
         """Shape of one frame as stored."""
         return (self.rows, self.columns) if self.samples == 1 else (self.rows, self.columns, self.samples)
 
-    @property
+    @cached_property
     def frame_bytes(self) -> int:
         """Size of one uncompressed frame of whole bytes."""
         return self.rows * self.columns * self.samples * self.itemsize

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import sys
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
@@ -177,7 +178,7 @@ class PackedFrames:
 
 
 def _read_into(path: Path, at: int, view: memoryview) -> None:
-    with open(path, "rb", buffering=0) as file:
+    with FileIO(path) as file:
         file.seek(at)
         done = 0
         while done < len(view):

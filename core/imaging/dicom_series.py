@@ -13,7 +13,7 @@ from pydicom.tag import Tag
 from core.imaging.dicom_elements import Elements, read_elements, tag_of
 from core.imaging.dicom_geometry import Plane, plane_of
 from core.imaging.dicom_header import Header, read_header
-from core.imaging.dicom_layout import check_size
+from core.imaging.dicom_layout import NATIVE, check_size
 from core.imaging.dicom_pixels import Part, ValuePlan, plan_values
 from core.imaging.dicom_quick import span_of
 from core.imaging.limits import refusing
@@ -78,6 +78,7 @@ class HeaderReader:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._known: dict[Key, Slice] = {}
+        self._plans: dict[Key, ValuePlan | None] = {}
 
     def read(self, path: Path) -> Slice | Part:
         """Read one file: a slice, or the part that a multi-frame file is.
@@ -91,10 +92,8 @@ class HeaderReader:
             if elements is not None:
                 key = (elements.syntax, elements.pixels_tag, *map(elements.values.get, ALIKE))
                 known = self._known.get(key)
-                alike = _alike(path, elements, known) if known is not None else None
+                alike = self._alike(path, elements, known) if known is not None else None
                 if alike is not None:
-                    layout = alike.part.header.layout
-                    check_size(layout, elements.syntax, elements.size, path.name, self.settings)
                     return alike
             return self._read_fully(path, elements, key)
 
@@ -110,6 +109,38 @@ class HeaderReader:
                 self._known.setdefault(key, found)
         return found
 
+    def _alike(self, path: Path, elements: Elements, known: Slice) -> Slice | None:
+        """Make the slice of a file that differs from a known one in place, time and rescale only.
+
+        None for anything that the general parser should look at. No elements are kept: those of thousands of files
+        would fill the memory.
+        """
+        layout, uid = known.part.header.layout, elements.text(UID)
+        position, span = elements.numbers(POSITION), span_of(elements, layout)
+        if position is None or len(position) != 3 or not all(map(math.isfinite, position)):
+            return None
+        plan = known.part.plan if known.part.plan.has_table or layout.is_color else self._plan(elements)
+        if not uid or span is None or plan is None:
+            return None
+        if elements.syntax not in NATIVE:  # whose size the span has checked
+            check_size(layout, elements.syntax, elements.size, path.name, self.settings)
+        return Slice(
+            Part(Header(path, layout), plan, span),
+            replace(known.plane, position=position),
+            known.series,
+            uid,
+            tuple(_first_number(elements, tag) for tag in TAKEN),
+            known.is_localizer,
+        )
+
+    def _plan(self, elements: Elements) -> ValuePlan | None:
+        """Return the file's rescale, None when it is not two plain numbers; most files of a series share one."""
+        key = (elements.values.get(SLOPE), elements.values.get(INTERCEPT))
+        if key not in self._plans:
+            rescale = _rescale(elements)
+            self._plans[key] = None if rescale is None else ValuePlan((rescale,))
+        return self._plans[key]
+
 
 def _slice_of(part: Part) -> Slice:
     dataset = part.header.dataset
@@ -122,39 +153,6 @@ def _slice_of(part: Part) -> Slice:
         uid=str(dataset.get("SOPInstanceUID") or ""),
         taken=tuple(_number(dataset.get(keyword)) for keyword in TAKEN_KEYWORDS),
         is_localizer="LOCALIZER" in kinds[2:3],
-    )
-
-
-def _alike(path: Path, elements: Elements, known: Slice) -> Slice | None:
-    """Make the slice of a file that differs from a known one in place, time and rescale only.
-
-    None for anything that the general parser should look at. No elements are kept: those of thousands of files
-    would fill the memory.
-    """
-    layout, uid = known.part.header.layout, elements.text(UID)
-    position, span = elements.numbers(POSITION), span_of(elements, layout)
-    if (
-        position is None
-        or len(position) != 3
-        or not all(map(math.isfinite, position))
-        or not uid
-        or span is None
-    ):
-        return None
-    plan = known.part.plan
-    if not (plan.has_table or layout.is_color):
-        rescale = _rescale(elements)
-        if rescale is None:
-            return None
-        plan = plan if plan.rescales[0] == rescale else ValuePlan((rescale,))
-    taken = tuple(_first_number(elements, tag) for tag in TAKEN)
-    return Slice(
-        Part(Header(path, layout), plan, span),
-        replace(known.plane, position=position),
-        known.series,
-        uid,
-        taken,
-        known.is_localizer,
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -24,7 +26,7 @@ class Rescale:
     intercept: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.slope) and np.isfinite(self.intercept)) or self.slope == 0:
+        if not (math.isfinite(self.slope) and math.isfinite(self.intercept)) or self.slope == 0:
             raise ValueError(
                 f"a rescale needs a finite slope other than 0, got {self.slope}, {self.intercept}."
             )
@@ -172,27 +174,28 @@ class PlaneStack:
             np.add(plane, _wrapped(rescale.intercept, plane.dtype), out=plane)
 
     def _check_fit(self, stored: Array, rescale: Rescale) -> None:
-        slope, intercept, kind = int(rescale.slope), int(rescale.intercept), self.array.dtype
-        limits = np.iinfo(np.uint8 if stored.dtype.kind == "b" else stored.dtype)
-        fits_low, fits_high = (
-            _ends_fit(kind, (end, end), slope, intercept) for end in (limits.min, limits.max)
-        )
-        if fits_low and fits_high:
-            return
-        low = limits.min if fits_low else int(stored.min())
-        ends = (low, limits.max if fits_high else int(stored.max()))
-        if not _ends_fit(kind, ends, slope, intercept):
-            raise TooNarrow(smallest_type(np.array(ends, dtype=stored.dtype), [rescale]))
+        low, high = _room(self.array.dtype, stored.dtype, rescale)
+        fits = (low is None or int(stored.min()) >= low) and (high is None or int(stored.max()) <= high)
+        if not fits:
+            raise TooNarrow(smallest_type(stored, [rescale]))
 
 
-def _ends_fit(kind: np.dtype, ends: tuple[int, int], slope: int, intercept: int) -> bool:
-    values = [end * slope + intercept for end in ends]
-    return _holds(kind, min(values), max(values))
+@lru_cache(maxsize=64)
+def _room(kind: np.dtype, stored: np.dtype, rescale: Rescale) -> tuple[int | None, int | None]:
+    """Return the lowest and the highest stored value whose rescaled value fits a type; None where all do."""
+    slope, intercept, limits = int(rescale.slope), int(rescale.intercept), np.iinfo(kind)
+    # The stored values that the type's own ends stand for, rounded inwards.
+    first, last = (limits.min - intercept, limits.max - intercept)
+    if slope < 0:
+        first, last = -last, -first
+    low, high = -(-first // abs(slope)), last // abs(slope)
+    own = np.iinfo(np.uint8 if stored.kind == "b" else stored)
+    return (None if own.min >= low else low), (None if own.max <= high else high)
 
 
 def _holds(kind: np.dtype, low: int, high: int) -> bool:
     limits = np.iinfo(kind)
-    return limits.min <= low and high <= limits.max
+    return bool(limits.min <= low and high <= limits.max)
 
 
 def _wrapped(number: float, kind: np.dtype) -> Array:
