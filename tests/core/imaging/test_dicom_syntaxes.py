@@ -291,7 +291,11 @@ def test_the_quick_way_and_the_slow_way_give_the_same(tmp_path, monkeypatch, dat
     itemsize = int(dtype[1])
     if itemsize == 4 and syntax in (RLELossless, JPEGLSLossless, JPEGLosslessSV1):
         syntax = ExplicitVRLittleEndian
-    least = {JPEGLSLossless: 8 * itemsize, RLELossless: 8 * itemsize - 7}.get(syntax, 2)  # for the encoders
+    least = {  # what the encoders take
+        JPEGLSLossless: 8 * itemsize,
+        RLELossless: 8 * itemsize - 7,
+        JPEGLosslessSV1: 8 * itemsize - 7,
+    }.get(syntax, 2)
     bits = data.draw(st.integers(max(2, least), 8 * itemsize))
     array = values(
         dtype,
