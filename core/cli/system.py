@@ -69,8 +69,11 @@ def doctor_command(home: HomeOption = None, as_json: JsonOption = False) -> None
             "cpu_cores": os.cpu_count(),
             "limits": {
                 "max_image_bytes": settings.max_image_bytes,
+                "max_image_pixels_per_frame": settings.max_image_pixels_per_frame,
                 "max_archive_bytes": settings.max_archive_bytes,
                 "max_archive_members": settings.max_archive_members,
+                "decoder_memory_bytes": settings.decoder_memory_bytes,
+                "decoder_seconds": settings.decoder_seconds,
             },
         }
         text = "\n".join(f"{key:14} {_flat(value)}" for key, value in report.items())

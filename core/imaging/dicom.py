@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from core.errors import FileRefused
+from core.imaging.buffers import allocate, narrow, settle, take
 from core.imaging.dicom_geometry import Plane, Stack, dose_planes, plane_of, single_affine, stack_planes
 from core.imaging.dicom_header import Header, is_dicom, metadata_of, read_header
 from core.imaging.dicom_pixels import color_or_value_type, decode_into, plan_values, window_of
 from core.imaging.found import Found, Skipped, patient_key
 from core.imaging.geometry import spacing_from_affine
 from core.imaging.limits import check_declared_size, refusing
-from core.imaging.values import narrow
 from core.settings import Settings
 from core.types import Array, Image, ImageInfo, Layout
 
@@ -165,19 +165,19 @@ def _decode_slices(
     kind = color_or_value_type(plans, layout)
     shape = (len(planned), layout.rows, layout.columns) + ((3,) if layout.is_color else ())
     check_declared_size(shape, kind.itemsize, part[0].header.path.name, settings)
-    out = np.zeros(shape, dtype=kind)
+    out = allocate(shape, kind)
     kept: list[int] = []
     for index, (item, plan) in enumerate(zip(planned, plans, strict=True)):
         try:
             with refusing(item.header.path.name):
                 decode_into(out, [index], item.header, plan)
+            settle(out, index)
             kept.append(index)
         except FileRefused as error:
             skipped.append(Skipped(shown(item.header.path), str(error)))
     if not kept:
         raise FileRefused(skipped[0].reason)
-    array = out if len(kept) == len(planned) else out[kept]
-    return narrow(array), [planned[index] for index in kept], skipped
+    return narrow(take(out, kept)), [planned[index] for index in kept], skipped
 
 
 def _found_slices(array: Array, kept: list[Slice], suffix: str, salt: str, shown: NameOf, lost: int) -> Found:
@@ -191,7 +191,7 @@ def _found_slices(array: Array, kept: list[Slice], suffix: str, salt: str, shown
         info = _info(first.header, array[0], None, first.plane, warnings)
         return _found(first.header, Image(_locked(array[0]), info), path.stem + suffix, salt, shown)
     (stack,) = stack_planes([item.plane for item in kept])
-    array = array if stack.order == tuple(range(len(kept))) else array[list(stack.order)]
+    array = take(array, stack.order)
     info = _info(first.header, array, stack, first.plane, warnings + stack.warnings)
     if info.window is None:
         windows = (window_of(item.header.dataset) for item in kept)
@@ -219,13 +219,11 @@ def _clip_images(header: Header, salt: str, settings: Settings, shown: NameOf) -
     check_declared_size(shape, kind.itemsize, header.path.name, settings)
     planes, warnings = _frame_planes(header)
     stacks = stack_planes(planes) if planes[0].is_placed and not warnings else []
-    out = np.zeros(shape, dtype=kind)
+    out = allocate(shape, kind)
     decode_into(out, list(range(layout.frames)), header, plan)
     array = narrow(out)
     for number, stack in enumerate(stacks or [None], start=1):
-        part = (
-            array if stack is None or stack.order == tuple(range(layout.frames)) else array[list(stack.order)]
-        )
+        part = array if stack is None else take(array, stack.order)
         suffix = f", part {number}" if len(stacks) > 1 else ""
         said = planes[0].warnings + warnings + (stack.warnings if stack else ())
         info = _info(header, part, stack, planes[0], said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
+from pathlib import Path
 
 from core.types import Image
 
@@ -19,6 +20,8 @@ class Found:
         source: relative path shown to the user.
         patient_key: salted hash of the DICOM PatientID, None where the file names no patient.
         group: what belongs together beyond the patient; empty when unknown.
+        array_file: an ``.npy`` file that holds the pixels and may be moved away; there until the next image is
+            asked for. None when they came by no file.
     """
 
     image: Image
@@ -26,6 +29,7 @@ class Found:
     source: str
     patient_key: str | None = None
     group: str = ""
+    array_file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,8 @@ from core.errors import FileRefused
 from core.imaging.archives import is_zip, unpack_zip
 from core.imaging.found import Found, Skipped
 from core.imaging.limits import refusing
+from core.imaging.sandbox import Call, Decoding, ask, printable
+from core.imaging.walk import Passed, files_below, why_no_file
 from core.settings import Settings
 
 Kind = Literal["dicom", "nifti", "raster"]
@@ -26,7 +28,6 @@ RASTER_STARTS = (
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".mgz", ".mgh")
 PAIR_SUFFIXES = (".img", ".img.gz")
-CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
 UNKNOWN = "This is no image of a known kind (DICOM, NIfTI, PNG, JPEG, TIFF, BMP)."
 
 
@@ -45,44 +46,89 @@ class Work:
     kind: Kind
     entries: list[Entry] = field(default_factory=list)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files."""
+        return tuple(entry.path for entry in self.entries)
+
 
 def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
-    """Read every image in the files, folders and zip archives given, in sorted order.
+    """Read every image in the files, folders and archives given, in sorted order.
 
     Kinds are recognised by content, then by ending. DICOM files are brought together to series over folders.
     One image is in memory at a time; a file that cannot be read gives a Skipped and does not stop the rest.
+    All files are opened in the decoder process (see ``sandbox``), which works ahead of the reader.
 
     Args:
         paths: files and folders; hidden files and those that systems leave behind are passed over.
-        work_dir: archives are unpacked below it; the caller removes it.
+        work_dir: archives are unpacked and pixels handed over below it; the caller removes it.
         salt: the workspace's secret for patient keys.
         settings: limits.
 
     Raises:
         StorageError: when the disk is full.
     """
+    yield from read_plan(plan_scan(paths, work_dir, settings), work_dir, salt, settings)
+
+
+def plan_scan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Work | Skipped]:
+    """List the images that ``scan`` will read, in its order, and what it passes over; reads headers only."""
+    plan = _Plan()
+    entries = list(_walk_all(paths))
+    for entry, seen in _examined(entries, work_dir, settings):
+        if isinstance(seen, Seen) and seen.is_archive:
+            plan.add_all(_enter(entry, work_dir, settings))
+        else:
+            plan.add(entry, seen)
+    return plan.items
+
+
+def read_plan(
+    plan: Sequence[Work | Skipped], work_dir: Path, salt: str, settings: Settings
+) -> Iterator[Found | Skipped]:
+    """Read what ``plan_scan`` listed; see ``scan``."""
     names: Counter[str] = Counter()
-    for item in _plan(paths, work_dir, settings):
-        if isinstance(item, Skipped):
-            yield item
-            continue
-        for result in decode(item, salt, settings):
-            if isinstance(result, Found) and item.kind == "dicom":
-                names[result.name] += 1
-                if names[result.name] > 1:  # names come from series numbers, which repeat between patients
-                    result = replace(result, name=f"{result.name} #{names[result.name]}")
-            yield result
+    works = [item for item in plan if isinstance(item, Work)]
+    calls = (Call(decode, (work, salt, settings), work.paths) for work in works)
+    with Decoding(calls, work_dir, settings) as decoding:
+        for item in plan:
+            if isinstance(item, Skipped):
+                yield item
+                continue
+            for result in _results(item, decoding):
+                if isinstance(result, Found) and item.kind == "dicom":
+                    names[result.name] += 1
+                    if (
+                        names[result.name] > 1
+                    ):  # names come from series numbers, which repeat between patients
+                        result = replace(result, name=f"{result.name} #{names[result.name]}")
+                yield result
 
 
 def count_sources(paths: Iterable[Path], work_dir: Path, settings: Settings) -> int:
     """Count what ``scan`` will report, for a progress bar; reads headers only. A series counts once."""
-    return len(_plan(paths, work_dir, settings))
+    return len(plan_scan(paths, work_dir, settings))
+
+
+def _results(work: Work, decoding: Decoding) -> Iterator[Found | Skipped]:
+    """Yield the images of the next work; what the decoder says is checked and made fit to be shown."""
+    try:
+        for result in decoding.answers():
+            if isinstance(result, Skipped):
+                yield Skipped(printable(result.source), printable(result.reason))
+            elif result.image.array.dtype.name != result.image.info.dtype:
+                raise FileRefused(f"{work.entries[0].path.name} gave pixels of another type than it says.")
+            else:
+                name, source = printable(result.name), printable(result.source)
+                yield replace(result, name=name, source=source, array_file=decoding.files[0])
+    except FileRefused as error:
+        yield Skipped(work.entries[0].shown, str(error))
 
 
 def decode(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
     """Decode the files of one image or series: the one door that untrusted pixels come through.
 
-    Whatever a decoder may do happens below this function, so that it can move to a capped child process.
+    Called in the decoder: whatever a codec may do happens below this function.
     """
     first = work.entries[0]
     try:
@@ -123,31 +169,67 @@ def recognise(path: Path) -> Kind | None:
     return "raster" if name.endswith(tuple(RASTER_SUFFIXES)) else None
 
 
-def _plan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Work | Skipped]:
-    """List the images to decode, in sorted order, and what is passed over with a reason."""
-    plan: list[Work | Skipped] = []
-    series: dict[str, Work] = {}
-    for item in _walk_all(paths, work_dir, settings):
-        if isinstance(item, Skipped):
-            plan.append(item)
-            continue
-        try:
-            with refusing(item.path.name):
-                kind = recognise(item.path)
-                key = _series_of(item.path) if kind == "dicom" else ""
-        except FileRefused as error:
-            plan.append(Skipped(item.shown, str(error)))
-            continue
-        if kind is None:
-            plan.append(Skipped(item.shown, UNKNOWN))
-        elif key in series:
-            series[key].entries.append(item)
+@dataclass(frozen=True)
+class Seen:
+    """What a first look into a file tells: its kind, or that it is an archive; the key of its DICOM series."""
+
+    kind: Kind | None = None
+    is_archive: bool = False
+    series: str = ""
+
+
+def examine(path: Path) -> Seen:
+    """Look into a file; called in the decoder."""
+    if is_zip(path):
+        return Seen(is_archive=True)
+    kind = recognise(path)
+    series = _series_of(path) if kind == "dicom" else ""
+    return Seen(kind, series=hashlib.sha256(series.encode()).hexdigest() if series else "")
+
+
+class _Plan:
+    """The list being made; DICOM files of one series come together wherever they lie."""
+
+    def __init__(self) -> None:
+        self.items: list[Work | Skipped] = []
+        self._series: dict[str, Work] = {}
+
+    def add(self, entry: Entry, seen: Seen | Skipped) -> None:
+        """Add a file that was looked into."""
+        if isinstance(seen, Skipped):
+            self.items.append(seen)
+        elif seen.kind is None:
+            self.items.append(Skipped(entry.shown, UNKNOWN))
+        elif seen.series in self._series:
+            self._series[seen.series].entries.append(entry)
         else:
-            work = Work(kind, [item])
-            plan.append(work)
-            if key:
-                series[key] = work
-    return plan
+            work = Work(seen.kind, [entry])
+            self.items.append(work)
+            if seen.series:
+                self._series[seen.series] = work
+
+    def add_all(self, examined: Iterable[tuple[Entry, Seen | Skipped]]) -> None:
+        """Add files that were looked into."""
+        for entry, seen in examined:
+            self.add(entry, seen)
+
+
+def _examined(
+    entries: Sequence[Entry | Skipped], work_dir: Path, settings: Settings
+) -> Iterator[tuple[Entry, Seen | Skipped]]:
+    """Look into files in the decoder; what was passed over before stays."""
+    files = [entry for entry in entries if isinstance(entry, Entry)]
+    calls = (Call(examine, (entry.path,), (entry.path,)) for entry in files)
+    with Decoding(calls, work_dir, settings) as decoding:
+        for entry in entries:
+            if isinstance(entry, Skipped):
+                yield Entry(Path(), entry.source), entry
+                continue
+            try:
+                (seen,) = decoding.answers()
+                yield entry, seen
+            except FileRefused as error:
+                yield entry, Skipped(entry.shown, str(error))
 
 
 def _series_of(path: Path) -> str:
@@ -160,10 +242,11 @@ def _series_of(path: Path) -> str:
         return str(path)
 
 
-def _walk_all(paths: Iterable[Path], work_dir: Path, settings: Settings) -> Iterator[Entry | Skipped]:
+def _walk_all(paths: Iterable[Path]) -> Iterator[Entry | Skipped]:
+    """Give every file below the paths once."""
     seen: set[Path] = set()
     for root in paths:
-        for item in _walk(root, root.name, work_dir, settings):
+        for item in _walk(root, printable(root.name)):
             if isinstance(item, Entry):
                 real = item.path.resolve()
                 if real in seen:
@@ -172,52 +255,38 @@ def _walk_all(paths: Iterable[Path], work_dir: Path, settings: Settings) -> Iter
             yield item
 
 
-def _walk(root: Path, shown: str, work_dir: Path, settings: Settings) -> Iterator[Entry | Skipped]:
-    """Give every file below a path; archives are entered, once nested ones were unpacked with them."""
+def _walk(root: Path, shown: str) -> Iterator[Entry | Skipped]:
+    """Give every file below a path; the .img of a .hdr comes with it."""
     if root.is_dir():
-        for path in _files_below(root):
-            yield from _enter(path, f"{shown}/{path.relative_to(root).as_posix()}", work_dir, settings)
-    elif root.is_file():
-        yield from _enter(root, shown, work_dir, settings)
-    else:
+        for item in files_below(root):
+            path = item.path if isinstance(item, Passed) else item
+            name = f"{shown}/{printable(path.relative_to(root).as_posix())}"
+            if isinstance(item, Passed):
+                yield Skipped(name, item.reason)
+            elif not _is_pixels_of_pair(path):
+                yield Entry(path, name)
+    elif not os.path.lexists(root):
         yield Skipped(shown, "There is no such file or folder.")
+    elif reason := why_no_file(root):
+        yield Skipped(shown, reason)
+    elif not _is_pixels_of_pair(root):
+        yield Entry(root, shown)
 
 
-def _files_below(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root, followlinks=False):
-        folders[:] = sorted(name for name in folders if not _is_clutter(name))
-        for name in sorted(files):
-            path = Path(folder) / name
-            if not _is_clutter(name) and path.is_file():
-                yield path
-
-
-def _is_clutter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in CLUTTER
-
-
-def _enter(path: Path, shown: str, work_dir: Path, settings: Settings) -> Iterator[Entry | Skipped]:
-    """Give a file, or the files of an archive; the .img of a .hdr comes with it."""
+def _enter(archive: Entry, work_dir: Path, settings: Settings) -> Iterator[tuple[Entry, Seen | Skipped]]:
+    """Look into the files of an archive, and of archives inside it, which were unpacked with it."""
     try:
-        with refusing(path.name):
-            archive = is_zip(path)
-            folder, skipped = _unpack_once(path, work_dir, settings) if archive else (path, [])
+        folder, skipped = unpack_once(archive.path, work_dir, settings)
     except FileRefused as error:
-        yield Skipped(shown, str(error))
-        return
-    if not archive:
-        if not _is_pixels_of_pair(path):
-            yield Entry(path, shown)
+        yield archive, Skipped(archive.shown, str(error))
         return
     for item in skipped:
-        yield Skipped(f"{shown}/{item.source}", item.reason)
-    for inner in _files_below(folder):
-        if is_zip(inner):
-            yield Skipped(
-                f"{shown}/{inner.relative_to(folder).as_posix()}", "Archives inside archives go one deep."
-            )
-        elif not _is_pixels_of_pair(inner):
-            yield Entry(inner, f"{shown}/{inner.relative_to(folder).as_posix()}")
+        yield archive, Skipped(f"{archive.shown}/{item.source}", item.reason)
+    for entry, seen in _examined(list(_walk(folder, archive.shown)), work_dir, settings):
+        if isinstance(seen, Seen) and seen.is_archive:
+            yield entry, Skipped(entry.shown, "Archives inside archives go one deep.")
+        else:
+            yield entry, seen
 
 
 def _is_pixels_of_pair(path: Path) -> bool:
@@ -229,14 +298,38 @@ def _is_pixels_of_pair(path: Path) -> bool:
     return False
 
 
-def _unpack_once(path: Path, work_dir: Path, settings: Settings) -> tuple[Path, list[Skipped]]:
-    """Unpack an archive below ``work_dir``, or take it from there when counting has already done so."""
+def is_archive(path: Path, settings: Settings) -> bool:
+    """True when a file is an archive that can be unpacked.
+
+    Raises:
+        FileRefused: when it cannot be looked into.
+    """
+    seen: Seen = ask(Call(examine, (path,), (path,)), settings)
+    return seen.is_archive
+
+
+def unpack_once(path: Path, work_dir: Path, settings: Settings) -> tuple[Path, list[Skipped]]:
+    """Unpack an archive below ``work_dir``, or take it from there when that was done before.
+
+    Returns:
+        The folder, and the members that could not be unpacked.
+
+    Raises:
+        FileRefused: when the archive is not safe to unpack.
+        StorageError: when the disk is full.
+    """
     state = path.stat()
     mark = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}"
-    folder = work_dir / f"unpacked-{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
+    folder = work_dir / f"unpacked-{hashlib.sha256(mark.encode(errors='surrogateescape')).hexdigest()[:16]}"
     listing = folder.with_suffix(".json")
     if not listing.is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        unpacked = unpack_zip(path, folder, settings)
-        listing.write_text(json.dumps([[item.source, item.reason] for item in unpacked.skipped]))
+        work_dir.mkdir(parents=True, exist_ok=True)
+        skipped: list[Skipped] = ask(Call(unpack, (path, folder, settings), (path,)), settings, work_dir)
+        listing.write_text(json.dumps([[printable(item.source), item.reason] for item in skipped]))
     return folder, [Skipped(source, reason) for source, reason in json.loads(listing.read_text())]
+
+
+def unpack(path: Path, folder: Path, settings: Settings) -> list[Skipped]:
+    """Unpack an archive into a new folder and return what could not be; called in the decoder."""
+    return list(unpack_zip(path, folder, settings).skipped)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from core.errors import LabelError, SightlineError
-from core.imaging.archives import is_zip, unpack_zip
 from core.imaging.found import Found, Skipped, patient_key
-from core.imaging.scan import count_sources, scan
+from core.imaging.scan import is_archive, plan_scan, read_plan, unpack_once
+from core.imaging.walk import files_below
 from core.jobs.context import JobContext
 from core.jobs.image_table import ImageTable, read_table
 from core.jobs.payloads import ImportPayload
@@ -74,14 +73,14 @@ def _import_images(
     paths = [Path(path) for path in payload.paths]
     unpacked = context.work_dir / "images"
     share = IMAGES_SHARE if payload.labels else 1.0
-    total = max(1, count_sources(paths, unpacked, settings))
-    found_items = scan(paths, unpacked, context.workspace.salt, settings)
+    plan = plan_scan(paths, unpacked, settings)
+    found_items = read_plan(plan, unpacked, context.workspace.salt, settings)
     for done, item in enumerate(found_items, start=1):
         if isinstance(item, Skipped):
             outcome.skip(shown_name(item.source, payload.display_names), item.reason)
         else:
             _add_case(context, project, payload, item, table, outcome)
-        context.progress(min(1.0, done / total) * share, f"{len(outcome.case_ids)} images in")
+        context.progress(min(1.0, done / len(plan)) * share, f"{len(outcome.case_ids)} images in")
         context.raise_if_stopped()
 
 
@@ -98,7 +97,13 @@ def _add_case(
     split = payload.split or row.split
     patient = patient_key(row.patient, context.workspace.salt) if row.patient else found.patient_key
     new = NewCase(
-        _name_of(found, payload.display_names), found.image, source, patient, _as_split(split), row.metadata
+        _name_of(found, payload.display_names),
+        found.image,
+        source,
+        patient,
+        _as_split(split),
+        row.metadata,
+        array_file=found.array_file,
     )
     try:
         case = context.workspace.add_case(project.id, new)
@@ -139,7 +144,7 @@ def shown_name(source: str, display_names: dict[str, str]) -> str:
 def _import_labels(
     context: JobContext, project: Project, payload: ImportPayload, path: Path, outcome: Outcome
 ) -> None:
-    root, files = label_files(path, context.work_dir / "labels")
+    root, files = label_files(path, context.work_dir / "labels", outcome)
     names = {file: shown_name(str(file.relative_to(root)), payload.display_names) for file in files}
     match = match_by_stem(list(outcome.by_source), [Path(names[file]) for file in files])
     file_of = {Path(name): file for file, name in names.items()}
@@ -154,8 +159,8 @@ def _import_labels(
         raise LabelError(f"No mask files were found at {path.name}; check the path.")
 
 
-def label_files(path: Path, unpacked: Path) -> tuple[Path, list[Path]]:
-    """Return (folder the names are relative to, mask files) of a file, folder or zip.
+def label_files(path: Path, unpacked: Path, outcome: Outcome) -> tuple[Path, list[Path]]:
+    """Return (folder the names are relative to, mask files) of a file, folder or archive.
 
     Raises:
         FileRefused: when the archive is not safe to unpack.
@@ -163,21 +168,14 @@ def label_files(path: Path, unpacked: Path) -> tuple[Path, list[Path]]:
     """
     if not path.exists():
         raise LabelError(f"There are no masks at {path}; check the path.")
-    if path.is_file() and is_zip(path):
-        if not unpacked.exists():  # a resumed job finds what its first attempt unpacked
-            unpack_zip(path, unpacked, load_settings())
-        path = unpacked
+    settings = load_settings()
     if path.is_file():
-        return path.parent, [path]
-    return path, sorted(_visible_files(path))
-
-
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        parts = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if path.is_file() and not path.is_symlink() and not hidden:
-            yield path
+        if not is_archive(path, settings):
+            return path.parent, [path]
+        path, skipped = unpack_once(path, unpacked, settings)
+        for item in skipped:
+            outcome.skip(item.source, item.reason)
+    return path, sorted(item for item in files_below(path) if isinstance(item, Path))
 
 
 def _add_reading(
@@ -186,7 +184,8 @@ def _add_reading(
     source, file = pair
     case = outcome.by_source[source]
     try:
-        mask, notes = read_mask_noting(file, case.info, project.labels, as_label_map(payload.label_map))
+        label_map = as_label_map(payload.label_map)
+        mask, notes = read_mask_noting(file, case.info, project.labels, label_map, context.work_dir)
         context.workspace.save_reading(case.id, payload.reader, mask, note="imported", actor="import")
     except SightlineError as error:
         outcome.skip(shown_name(file.name, payload.display_names), str(error))

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from core.errors import LabelError, StorageError
-from core.imaging.limits import refusing
+from core.imaging.sandbox import Call, ask
 from core.readings.label_values import LabelMap, StoredValues, to_label_map
 from core.readings.reading import Mask
-from core.settings import load_settings
+from core.settings import Settings, load_settings
 from core.types import Array, ImageInfo, Label
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -47,18 +47,39 @@ def read_mask(
 
 
 def read_mask_noting(
-    path: Path, info: ImageInfo, labels: tuple[Label, ...], label_map: LabelMap | None = None
+    path: Path,
+    info: ImageInfo,
+    labels: tuple[Label, ...],
+    label_map: LabelMap | None = None,
+    work_dir: Path | None = None,
 ) -> tuple[Mask, tuple[str, ...]]:
     """Read a mask as ``read_mask`` does; also return sentences about what had to be assumed.
+
+    The file is opened in the decoder process, see ``core.imaging.sandbox``.
+
+    Args:
+        path: the mask file.
+        info: the image it belongs to.
+        labels: the project's label set.
+        label_map: stored value -> label name.
+        work_dir: where its values pass through on disk; the system's folder for that unless given.
 
     Raises:
         LabelError: another size or place than the image, or a value that no label stands for.
         FileRefused: the file is damaged or no mask.
     """
-    with refusing(path.name):
-        stored = _read_nifti_values(path, info) if is_nifti_name(path) else _read_picture_values(path, info)
+    settings = load_settings()
+    stored = ask(Call(read_stored_values, (path, info, settings), (path,)), settings, work_dir)
+    _check_shape(path.name, stored.array.shape, info)
     array, notes = to_label_map(stored, labels, label_map, path.name)
     return Mask(np.ascontiguousarray(array)), notes
+
+
+def read_stored_values(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
+    """Read a mask file's values on the grid of an image, whatever they stand for; called in the decoder."""
+    if is_nifti_name(path):
+        return _read_nifti_values(path, info, settings)
+    return _read_picture_values(path, info, settings)
 
 
 def is_nifti_name(path: Path) -> bool:
@@ -160,16 +181,16 @@ def _check_shape(name: str, shape: tuple[int, ...], info: ImageInfo) -> None:
         raise LabelError(_size_sentence(name, shape, info))
 
 
-def _read_picture_values(path: Path, info: ImageInfo) -> StoredValues:
+def _read_picture_values(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
     from core.imaging.tiff import is_tiff
 
-    return _read_tiff_values(path, info) if is_tiff(path) else _read_pil_values(path, info)
+    return (_read_tiff_values if is_tiff(path) else _read_pil_values)(path, info, settings)
 
 
-def _read_pil_values(path: Path, info: ImageInfo) -> StoredValues:
+def _read_pil_values(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
     from core.imaging.raster import open_picture, png_bits
 
-    with open_picture(path, load_settings()) as picture:
+    with open_picture(path, settings) as picture:
         _check_shape(path.name, (*_leading_ones(info), picture.height, picture.width), info)
         if picture.mode in ("RGBA", "RGB") and png_bits(path)[0] == 16:
             raise LabelError(f"{path.name} is 16-bit colour; save masks as grey or palette images.")
@@ -201,10 +222,10 @@ def _one_channel(array: Array, mode: str, name: str) -> Array:
     )
 
 
-def _read_tiff_values(path: Path, info: ImageInfo) -> StoredValues:
+def _read_tiff_values(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
     from core.imaging.tiff import read_pages
 
-    array, axes, page, _ = read_pages(path, load_settings())
+    array, axes, page, _ = read_pages(path, settings)
     if "S" in axes:
         array = np.moveaxis(array, axes.index("S"), -1)
         array = _one_channel(array, {1: "LA", 2: "LA", 3: "RGB"}.get(array.shape[-1], "RGBA"), path.name)
@@ -220,10 +241,10 @@ def _read_tiff_values(path: Path, info: ImageInfo) -> StoredValues:
     return StoredValues(array.reshape(info.spatial_shape), lossy, scale)
 
 
-def _read_nifti_values(path: Path, info: ImageInfo) -> StoredValues:
+def _read_nifti_values(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
     from core.imaging.nifti import read_nifti
 
-    image = read_nifti(path, load_settings()).image
+    image = read_nifti(path, settings).image
     if image.info.layout[-1] == "c":
         raise LabelError(f"{path.name} holds several values per voxel; a mask holds one label per voxel.")
     array_xyz = (image.array if image.array.ndim == 3 else image.array[None]).T

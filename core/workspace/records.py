@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from core.types import Image, ImageInfo, Label, Split
@@ -28,7 +29,12 @@ class Project:
 
 @dataclass(frozen=True)
 class NewCase:
-    """What ``Workspace.add_case`` takes in. Without a patient key the case is its own patient."""
+    """What ``Workspace.add_case`` takes in. Without a patient key the case is its own patient.
+
+    Attributes:
+        array_file: an ``.npy`` file that holds exactly the image's pixels; the store moves it to its place
+            instead of writing them again. It must lie on the store's disk to be moved.
+    """
 
     name: str
     image: Image
@@ -36,6 +42,7 @@ class NewCase:
     patient_key: str | None = None
     split: Split | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    array_file: Path | None = None
 
 
 @dataclass(frozen=True)

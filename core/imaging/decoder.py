@@ -1,0 +1,163 @@
+"""The process that reads untrusted files: ``python -m core.imaging.decoder PARENT``; see ``sandbox`` for the other end.
+
+It is asked to call functions of ours by name, answers with what they give, and leaves arrays as files in the folder
+that the question names. Whatever goes wrong below is a sentence; what ends this process, its parent sees.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from core.errors import SightlineError
+from core.imaging.buffers import ArrayFolder, use_folder
+from core.imaging.caps import GROWN_BYTES, Caps, Meter, memory_bytes, shut_in
+from core.imaging.limits import refusing, watch_declared
+from core.imaging.wire import LENGTH, argument_types, from_plain, pack, result_type, to_plain, unpack
+
+AHEAD_BYTES = 2**26  # arrays on disk that nobody has taken yet; then this process waits
+TELL_BYTES = 2**24
+
+
+class Desk:
+    """Where questions come in and answers go out."""
+
+    def __init__(self, questions: BinaryIO, answers: BinaryIO) -> None:
+        self._questions = questions
+        self._answers = answers
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._untaken: deque[int] = deque()  # bytes of each answer
+
+    def next_call(self) -> dict[str, Any] | None:
+        """Return the next question, None when nobody is there to ask any more."""
+        while not self._waiting:
+            if not self._read():
+                return None
+        return self._waiting.popleft()
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send an answer."""
+        self._answers.write(pack(message))
+        self._answers.flush()
+
+    def wait_for_room(self, n_bytes: int) -> None:
+        """Note that an answer has arrays of so many bytes, and wait while too many lie there untaken."""
+        self._untaken.append(n_bytes)
+        while sum(self._untaken) > AHEAD_BYTES:
+            if not self._read():
+                sys.exit(0)
+
+    def _read(self) -> bool:
+        length = self._questions.read(LENGTH.size)
+        if len(length) < LENGTH.size:
+            return False
+        message = unpack(self._questions.read(LENGTH.unpack(length)[0]))
+        if "taken" in message:
+            self._untaken.popleft()
+        else:
+            self._waiting.append(message)
+        return True
+
+
+class Answering:
+    """One question being answered."""
+
+    def __init__(self, desk: Desk, question: dict[str, Any]) -> None:
+        self._desk = desk
+        self._number: int = question["call"]
+        self._question = question
+        self._meter = Meter(Caps(**question["caps"]))
+        self._declared = self._told = 0
+        self._handed_over: set[str] = set()
+        self._folder = ArrayFolder(Path(question["folder"]), str(self._number))
+
+    def run(self) -> dict[str, Any]:
+        """Call the function and send what it gives; returns how it ended: the sentence of an error, or nothing."""
+        use_folder(self._folder)
+        watch_declared(self._hear_declared)
+        try:
+            with refusing(self._question["name"]):
+                function, arguments = _resolve(self._question)
+                for value in _values(function, arguments):
+                    self._send(value)
+                    del value  # its arrays need no memory while the next ones are made
+            return {}
+        except SightlineError as error:
+            return {"error": type(error).__name__, "text": str(error)}
+        finally:
+            watch_declared(None)
+            use_folder(None)
+            self._folder.close(self._handed_over)
+
+    def _send(self, value: Any) -> None:
+        n_bytes = 0
+
+        def keep(array: Any) -> str:
+            nonlocal n_bytes
+            n_bytes += array.nbytes
+            self._handed_over.add(name := self._folder.keep(array))
+            return name
+
+        plain = to_plain(value, keep)
+        self._tell({"value": plain})
+        self._desk.wait_for_room(n_bytes)
+
+    def _hear_declared(self, declared: int) -> None:
+        if declared <= self._declared:
+            return
+        self._declared = declared
+        self._meter.allow(declared)
+        if declared - self._told >= TELL_BYTES:
+            self._told = declared
+            self._tell({"declared": declared})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self._desk.tell({"call": self._number, **message})
+
+
+def _resolve(question: dict[str, Any]) -> tuple[Callable[..., Any], list[Any]]:
+    module_name, name = question["function"].split(":")
+    function = getattr(importlib.import_module(module_name), name)
+    given = zip(argument_types(function), question["arguments"], strict=True)
+    return function, [from_plain(hint, data, _no_array) for hint, data in given]
+
+
+def _no_array(name: str) -> Any:
+    raise ValueError("questions hold no arrays.")
+
+
+def _values(function: Callable[..., Any], arguments: list[Any]) -> Iterator[Any]:
+    if result_type(function)[1]:
+        yield from function(*arguments)
+    else:
+        yield function(*arguments)
+
+
+def serve(desk: Desk) -> None:
+    """Answer questions until nobody asks any more."""
+    resident = memory_bytes()[1]
+    desk.tell({"ready": True})
+    while (question := desk.next_call()) is not None:
+        end = Answering(desk, question).run()
+        grown = memory_bytes()[1] - resident > GROWN_BYTES
+        desk.tell({"call": question["call"], "end": True, "grown": grown, **end})
+
+
+def main() -> None:
+    """Be the decoder of the process that started this one."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    questions = sys.stdin.buffer
+    shut_in(int(sys.argv[1]))
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, sys.stdout.fileno())  # what libraries print would break the talk,
+    os.dup2(quiet, sys.stderr.fileno())  # and may name a patient
+    serve(Desk(questions, answers))
+
+
+if __name__ == "__main__":
+    main()
