@@ -12,6 +12,7 @@ import mmap
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,9 @@ except ImportError:  # Windows
 
 # A decoder holds the stored bytes, the decoded values, and one or two conversions of them.
 MEMORY_PER_DECLARED_BYTE = 4
+# Time is given for what is declared, as far as so many stored bytes can be believed to hold it.
 SLOWEST_BYTES_PER_SECOND = 2e6
+BELIEVED_RATIO = 64
 SECONDS_PER_FILE = 0.05
 OPEN_FILES = 256
 GROWN_BYTES = 2**29
@@ -44,11 +47,13 @@ class Caps:
         memory_bytes: before anything is declared.
         seconds: before anything is declared.
         file_bytes: the largest file it may write.
+        stored_bytes: of the files that it reads.
     """
 
     memory_bytes: int
     seconds: float
     file_bytes: int
+    stored_bytes: int
 
     def memory_for(self, declared: int) -> int:
         """Bytes of memory once so many bytes of pixels are declared."""
@@ -56,15 +61,21 @@ class Caps:
 
     def seconds_for(self, declared: int) -> float:
         """Seconds once so many bytes of pixels are declared."""
-        return self.seconds + max(0, declared - HARMLESS_BYTES) / SLOWEST_BYTES_PER_SECOND
+        believed = min(declared, BELIEVED_RATIO * self.stored_bytes)
+        return self.seconds + max(0, believed - HARMLESS_BYTES) / SLOWEST_BYTES_PER_SECOND
 
 
-def caps_for(n_files: int, settings: Settings) -> Caps:
-    """Return what a call that reads so many files may use."""
+def caps_for(files: Sequence[Path], settings: Settings) -> Caps:
+    """Return what a call that reads these files may use."""
+    stored_bytes = 0
+    for path in files:
+        with suppress(OSError):  # the decoder will say so
+            stored_bytes += path.stat().st_size
     return Caps(
         settings.decoder_memory_bytes,
-        settings.decoder_seconds + SECONDS_PER_FILE * max(0, n_files - 1),
+        settings.decoder_seconds + SECONDS_PER_FILE * (len(files) - 1),
         max(settings.max_image_bytes, settings.max_archive_bytes) + 2**20,
+        stored_bytes,
     )
 
 

@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,7 +29,7 @@ import psutil
 
 from core import errors
 from core.errors import FileRefused, SightlineError
-from core.imaging.caps import caps_for
+from core.imaging.caps import Caps, caps_for
 from core.imaging.child import Child, Died, Nonsense, TooSlow, give_back, take_child
 from core.imaging.wire import from_plain, result_type, to_plain
 from core.settings import Settings
@@ -70,6 +70,15 @@ class Call:
         return printable(self.files[0].name)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A call on its way."""
+
+    number: int
+    call: Call
+    caps: Caps
+
+
 def ask(wanted: Call, settings: Settings, work_dir: Path | None = None) -> Any:
     """Call one function in the decoder and return what it gives.
 
@@ -96,10 +105,12 @@ class Decoding:
 
     def __init__(self, calls: Iterable[Call], work_dir: Path, settings: Settings) -> None:
         self.files: list[Path] = []
-        self._calls = enumerate(calls)
+        self._calls = (
+            _Asked(number, wanted, caps_for(wanted.files, settings)) for number, wanted in enumerate(calls)
+        )
         self._work_dir = work_dir
         self._settings = settings
-        self._asked: deque[tuple[int, Call]] = deque()
+        self._asked: deque[_Asked] = deque()
         self._child: Child | None = None
         self._folder = work_dir
 
@@ -126,19 +137,19 @@ class Decoding:
             SightlineError: what the function raised; FileRefused also when it took too much memory or time.
         """
         child = self._ask_ahead()
-        number, wanted = self._asked[0]
-        caps = caps_for(len(wanted.files), self._settings)
+        asked = self._asked[0]
+        caps = asked.caps
         declared, since = 0, time.monotonic()
         try:
             while True:
                 message = child.receive(since + caps.seconds_for(declared) - time.monotonic())
-                _check_message(message, number)
+                _check_message(message, asked.number)
                 if "end" in message:
                     break
                 if "declared" in message:
                     declared = max(declared, self._believed(message["declared"]))
                     continue
-                yield self._open(wanted, number, message["value"])
+                yield self._open(asked, message["value"])
                 self._put_away(child)
                 since = time.monotonic()
         except TooSlow:
@@ -154,42 +165,44 @@ class Decoding:
                 self._child = None
             _raise_error(message)
             return
-        raise FileRefused(f"{wanted.name} {reason}; it was not imported.")
+        raise FileRefused(f"{asked.call.name} {reason}; it was not imported.")
 
     def _ask_ahead(self) -> Child:
         """Send the next calls to a living decoder; a new one is asked again what the last one left open."""
         if self._child is None:
             self._child = take_child()
-            for number, wanted in self._asked:
-                self._send(number, wanted)
+            for asked in self._asked:
+                self._send(asked)
         while len(self._asked) < CALLS_AHEAD and (following := next(self._calls, None)) is not None:
             self._asked.append(following)
-            self._send(*following)
+            self._send(following)
         if not self._asked:
             raise ValueError("answers() must be called once for each call, got one more.")
         return self._child
 
-    def _send(self, number: int, wanted: Call) -> None:
+    def _send(self, asked: _Asked) -> None:
         assert self._child is not None  # noqa: S101 - made by _ask_ahead
+        function = asked.call.function
         self._child.send(
             {
-                "call": number,
-                "function": f"{wanted.function.__module__}:{wanted.function.__qualname__}",
-                "arguments": [to_plain(argument, _no_array) for argument in wanted.arguments],
-                "name": wanted.name,
+                "call": asked.number,
+                "function": f"{function.__module__}:{function.__qualname__}",
+                "arguments": [to_plain(argument, _no_array) for argument in asked.call.arguments],
+                "name": asked.call.name,
                 "folder": str(self._folder),
-                "caps": asdict(caps_for(len(wanted.files), self._settings)),
+                "caps": vars(asked.caps),
             }
         )
 
-    def _open(self, wanted: Call, number: int, data: Any) -> Any:
+    def _open(self, asked: _Asked, data: Any) -> Any:
         """Rebuild an answer, with its arrays opened from their files.
 
         Raises:
             Nonsense: when it is not what the function gives.
         """
+        hint, _ = result_type(asked.call.function)
         try:
-            return from_plain(result_type(wanted.function)[0], data, lambda name: self._load(name, number))
+            return from_plain(hint, data, lambda name: self._load(name, asked.number))
         except (ValueError, OSError) as error:
             raise Nonsense from error
 

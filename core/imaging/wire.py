@@ -12,7 +12,7 @@ import math
 import struct
 import types
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -60,7 +60,7 @@ def to_plain(value: Any, store_array: StoreArray) -> Any:
     """Return a value as what JSON has.
 
     Args:
-        value: plain values, paths, arrays, dataclasses, frozen pydantic models, and lists, tuples, dictionaries of them.
+        value: plain values, paths, arrays, dataclasses, frozen pydantic models, and containers of them.
         store_array: puts an array into a file and returns the file's name.
     """
     if value is None or isinstance(value, str | bool | int | float):
@@ -113,12 +113,12 @@ def argument_types(function: Callable[..., Any]) -> list[Any]:
     return [hint for name, hint in _hints(function).items() if name != "return"]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(annotated: Any) -> dict[str, Any]:
     return get_type_hints(annotated)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _reader(hint: Any) -> Reader:
     """Return the function that rebuilds values of a type; made once for each."""
     origin, options = get_origin(hint), get_args(hint)
@@ -170,7 +170,9 @@ def _read_float(data: Any, _: LoadArray) -> float:
 
 def _read_str(data: Any, _: LoadArray) -> str:
     text: str = _checked(data, isinstance(data, str), str)
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")  # no halves of characters
+    return (
+        text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    )  # no halves of characters
 
 
 def _read_path(data: Any, _: LoadArray) -> Path:
@@ -233,7 +235,11 @@ def _dataclass_reader(hint: Any) -> Reader:
     readers = {field.name: _reader(hints[field.name]) for field in dataclasses.fields(hint)}
 
     def read(data: Any, load_array: LoadArray) -> Any:
-        fits = isinstance(data, dict) and data.get("is") == hint.__name__ and isinstance(data.get("fields"), dict)
+        fits = (
+            isinstance(data, dict)
+            and data.get("is") == hint.__name__
+            and isinstance(data.get("fields"), dict)
+        )
         fields = _checked(data, fits, hint)["fields"]
         _checked(data, fields.keys() == readers.keys(), hint)
         return hint(**{name: readers[name](item, load_array) for name, item in fields.items()})
