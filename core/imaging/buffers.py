@@ -33,7 +33,7 @@ class _File:
 class ArrayFolder:
     """The folder that arrays are handed over in; large ones live there from the start."""
 
-    def __init__(self, folder: Path, prefix: str) -> None:
+    def __init__(self, folder: Path | str, prefix: str) -> None:
         self.folder = folder
         self.prefix = prefix
         self._files: dict[int, _File] = {}  # by the address of the first value
@@ -44,7 +44,7 @@ class ArrayFolder:
         name = self._next_name()
         header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": tuple(map(int, shape))}
         try:
-            with open(self.folder / name, "x+b") as file:
+            with open(Path(self.folder, name), "x+b") as file:
                 np.lib.format.write_array_header_1_0(file, header)
                 file.flush()
                 offset = file.tell()
@@ -52,7 +52,7 @@ class ArrayFolder:
                 os.posix_fallocate(file.fileno(), 0, offset + _n_bytes(shape, dtype))
                 array = np.memmap(file, dtype, "r+", offset, tuple(shape))
         except OSError:
-            (self.folder / name).unlink(missing_ok=True)
+            Path(self.folder, name).unlink(missing_ok=True)
             raise
         self._files[_address(array)] = _File(name, array)
         return array
@@ -65,10 +65,10 @@ class ArrayFolder:
             return own.name
         name = self._next_name()
         try:
-            with open(self.folder / name, "xb") as file:
+            with open(Path(self.folder, name), "xb") as file:
                 np.lib.format.write_array(file, plain, allow_pickle=False)
         except OSError:
-            (self.folder / name).unlink(missing_ok=True)
+            Path(self.folder, name).unlink(missing_ok=True)
             raise
         return name
 
@@ -81,13 +81,13 @@ class ArrayFolder:
         """Remove the file an array lives in, if it lives in one."""
         own = self._files.pop(_address(array), None)
         if own is not None:
-            (self.folder / own.name).unlink(missing_ok=True)
+            Path(self.folder, own.name).unlink(missing_ok=True)
 
     def close(self, keep: set[str]) -> None:
         """Forget all arrays and remove their files, but for those that were handed over."""
         for own in self._files.values():
             if own.name not in keep:
-                (self.folder / own.name).unlink(missing_ok=True)
+                Path(self.folder, own.name).unlink(missing_ok=True)
         self._files.clear()
 
     def _next_name(self) -> str:

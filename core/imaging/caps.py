@@ -102,9 +102,9 @@ def shut_in(parent_pid: int) -> None:
 class Meter:
     """Holds this process to the caps of one call."""
 
-    def __init__(self, caps: Caps) -> None:
+    def __init__(self, caps: Caps, memory_before: int) -> None:
         self.caps = caps
-        self._memory_before = memory_bytes()[0]
+        self._memory_before = memory_before
         self._cpu_before = sum(os.times()[:2])
         self.allow(0)
 
@@ -129,6 +129,7 @@ def memory_bytes() -> tuple[int, int]:
 
 
 def _set_soft(kind: int, value: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (soft, hard))
+    soft, hard = resource.getrlimit(kind)
+    wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    if wanted != soft:
+        resource.setrlimit(kind, (wanted, hard))

@@ -10,8 +10,8 @@ import importlib
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 from core.errors import SightlineError
@@ -67,26 +67,28 @@ class Desk:
 class Answering:
     """One question being answered."""
 
-    def __init__(self, desk: Desk, question: dict[str, Any]) -> None:
+    def __init__(self, desk: Desk, question: dict[str, Any], memory_before: int) -> None:
         self._desk = desk
         self._number: int = question["call"]
         self._question = question
-        self._meter = Meter(Caps(**question["caps"]))
+        self._meter = Meter(Caps(**question["caps"]), memory_before)
         self._declared = self._told = 0
         self._handed_over: set[str] = set()
-        self._folder = ArrayFolder(Path(question["folder"]), str(self._number))
+        self._folder = ArrayFolder(question["folder"], str(self._number))
 
     def run(self) -> dict[str, Any]:
-        """Call the function and send what it gives; returns how it ended: the sentence of an error, or nothing."""
+        """Call the function; send what it yields and return what is left to say: its value, or its error."""
         use_folder(self._folder)
         watch_declared(self._hear_declared)
         try:
             with refusing(self._question["name"]):
                 function, arguments = _resolve(self._question)
-                for value in _values(function, arguments):
-                    self._send(value)
+                if not result_type(function)[1]:
+                    return self._written(function(*arguments))
+                for value in function(*arguments):
+                    self.tell(self._written(value))
                     del value  # its arrays need no memory while the next ones are made
-            return {}
+                return {}
         except SightlineError as error:
             return {"error": type(error).__name__, "text": str(error)}
         finally:
@@ -94,7 +96,15 @@ class Answering:
             use_folder(None)
             self._folder.close(self._handed_over)
 
-    def _send(self, value: Any) -> None:
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a part of the answer, and wait while too many arrays lie ready."""
+        files = message.pop("files", 0)
+        self._desk.tell({"call": self._number, **message})
+        if files:
+            self._desk.wait_for_room(files)
+
+    def _written(self, value: Any) -> dict[str, Any]:
+        """Return the message of a value, with the bytes of its array files."""
         n_bytes = 0
 
         def keep(array: Any) -> str:
@@ -103,9 +113,7 @@ class Answering:
             self._handed_over.add(name := self._folder.keep(array))
             return name
 
-        plain = to_plain(value, keep)
-        self._tell({"value": plain})
-        self._desk.wait_for_room(n_bytes)
+        return {"value": to_plain(value, keep), "files": n_bytes}
 
     def _hear_declared(self, declared: int) -> None:
         if declared <= self._declared:
@@ -114,16 +122,19 @@ class Answering:
         self._meter.allow(declared)
         if declared - self._told >= TELL_BYTES:
             self._told = declared
-            self._tell({"declared": declared})
+            self.tell({"declared": declared})
 
-    def _tell(self, message: dict[str, Any]) -> None:
-        self._desk.tell({"call": self._number, **message})
+
+@lru_cache(maxsize=32)
+def _function(name: str) -> tuple[Callable[..., Any], list[Any]]:
+    module, function_name = name.split(":")
+    function = getattr(importlib.import_module(module), function_name)
+    return function, argument_types(function)
 
 
 def _resolve(question: dict[str, Any]) -> tuple[Callable[..., Any], list[Any]]:
-    module_name, name = question["function"].split(":")
-    function = getattr(importlib.import_module(module_name), name)
-    given = zip(argument_types(function), question["arguments"], strict=True)
+    function, hints = _function(question["function"])
+    given = zip(hints, question["arguments"], strict=True)
     return function, [from_plain(hint, data, _no_array) for hint, data in given]
 
 
@@ -131,21 +142,15 @@ def _no_array(name: str) -> Any:
     raise ValueError("questions hold no arrays.")
 
 
-def _values(function: Callable[..., Any], arguments: list[Any]) -> Iterator[Any]:
-    if result_type(function)[1]:
-        yield from function(*arguments)
-    else:
-        yield function(*arguments)
-
-
 def serve(desk: Desk) -> None:
     """Answer questions until nobody asks any more."""
-    resident = memory_bytes()[1]
+    space, first_resident = memory_bytes()
     desk.tell({"ready": True})
     while (question := desk.next_call()) is not None:
-        end = Answering(desk, question).run()
-        grown = memory_bytes()[1] - resident > GROWN_BYTES
-        desk.tell({"call": question["call"], "end": True, "grown": grown, **end})
+        answering = Answering(desk, question, space)
+        end = answering.run()
+        space, resident = memory_bytes()
+        answering.tell({"end": True, "grown": resident - first_resident > GROWN_BYTES, **end})
 
 
 def main() -> None:

@@ -144,14 +144,14 @@ class Decoding:
             while True:
                 message = child.receive(since + caps.seconds_for(declared) - time.monotonic())
                 _check_message(message, asked.number)
-                if "end" in message:
-                    break
                 if "declared" in message:
                     declared = max(declared, self._believed(message["declared"]))
-                    continue
-                yield self._open(asked, message["value"])
-                self._put_away(child)
-                since = time.monotonic()
+                if "value" in message:
+                    yield self._open(asked, message["value"])
+                    self._put_away(child)
+                    since = time.monotonic()
+                if "end" in message:
+                    break
         except TooSlow:
             self._bury()
             reason = f"took longer than {caps.seconds_for(declared):.0f} seconds to read"
@@ -217,11 +217,12 @@ class Decoding:
         return array
 
     def _put_away(self, child: Child) -> None:
-        """Remove what the reader left of an answer and let the decoder go on."""
-        for path in self.files:
-            path.unlink(missing_ok=True)
-        self.files = []
-        child.send({"taken": True})
+        """Remove what the reader left of an answer's files and let the decoder go on."""
+        if self.files:
+            for path in self.files:
+                path.unlink(missing_ok=True)
+            self.files = []
+            child.send({"taken": True})
 
     def _bury(self) -> None:
         """End a decoder at fault, pass over the call it was at, remove what it wrote."""

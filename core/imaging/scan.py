@@ -120,7 +120,8 @@ def _results(work: Work, decoding: Decoding) -> Iterator[Found | Skipped]:
                 raise FileRefused(f"{work.entries[0].path.name} gave pixels of another type than it says.")
             else:
                 name, source = printable(result.name), printable(result.source)
-                yield replace(result, name=name, source=source, array_file=decoding.files[0])
+                file = decoding.files[0] if decoding.files else None
+                yield replace(result, name=name, source=source, array_file=file)
     except FileRefused as error:
         yield Skipped(work.entries[0].shown, str(error))
 

@@ -1,4 +1,4 @@
-"""Values to plain JSON and back by their annotations; arrays lie beside it in ``.npy`` files.
+"""Values to plain JSON and back by their annotations; arrays lie beside it in ``.npy`` files, small ones in it.
 
 For talk between processes where one side reads untrusted bytes: nothing is made of what comes but the types that
 the annotations name, and dataclasses check themselves as they are built.
@@ -6,6 +6,7 @@ the annotations name, and dataclasses check themselves as they are built.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import math
@@ -23,6 +24,7 @@ from core.types import Array
 
 LENGTH = struct.Struct(">I")
 MAX_MESSAGE_BYTES = 2**28  # the headers of a long series take some megabytes
+INLINE_BYTES = 2**16  # up to here making a file costs more than sending the values
 
 StoreArray = Callable[[Array], str]
 LoadArray = Callable[[str], Array]
@@ -61,16 +63,16 @@ def to_plain(value: Any, store_array: StoreArray) -> Any:
 
     Args:
         value: plain values, paths, arrays, dataclasses, frozen pydantic models, and containers of them.
-        store_array: puts an array into a file and returns the file's name.
+        store_array: puts a large array into a file and returns the file's name.
     """
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
-        return {"array": store_array(value)}
+        return {"array": _inline(value) if value.nbytes <= INLINE_BYTES else store_array(value)}
     if isinstance(value, Path):
-        return str(value.absolute())
+        return str(value if value.is_absolute() else value.absolute())
     if isinstance(value, BaseModel):
         return _model_text(value)
     if dataclasses.is_dataclass(value):
@@ -180,8 +182,27 @@ def _read_path(data: Any, _: LoadArray) -> Path:
 
 
 def _read_array(data: Any, load_array: LoadArray) -> Array:
-    is_named = isinstance(data, dict) and isinstance(data.get("array"), str)
-    return load_array(_checked(data, is_named, np.ndarray)["array"])
+    inside = data.get("array") if isinstance(data, dict) else None
+    if isinstance(inside, dict):
+        return _from_inline(inside)
+    return load_array(_checked(inside, isinstance(inside, str), np.ndarray))
+
+
+def _inline(array: Array) -> dict[str, Any]:
+    values = base64.b64encode(np.ascontiguousarray(array).data).decode("ascii")
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "values": values}
+
+
+def _from_inline(data: dict[str, Any]) -> Array:
+    shape = _INLINE_SHAPE(data.get("shape"), _no_file)
+    kind = np.dtype(_INLINE_KIND(data.get("dtype"), _no_file))
+    values = base64.b64decode(_read_str(data.get("values"), _no_file), validate=True)
+    _checked(data, min(shape, default=0) > 0 and math.prod(shape) * kind.itemsize == len(values), np.ndarray)
+    return np.frombuffer(values, kind).reshape(shape)  # read-only, as bytes are
+
+
+def _no_file(name: str) -> Array:
+    raise ValueError(f"{name} is no array.")
 
 
 SCALARS: dict[Any, Reader] = {
@@ -255,3 +276,11 @@ def _model(hint: type[BaseModel], text: str) -> BaseModel:
 @lru_cache(maxsize=8)
 def _model_text(model: BaseModel) -> str:
     return model.model_dump_json()
+
+
+_INLINE_SHAPE: Reader = _reader(tuple[int, ...])
+_INLINE_KIND: Reader = _reader(
+    Literal[
+        "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"
+    ]
+)
