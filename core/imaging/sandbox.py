@@ -88,11 +88,16 @@ def ask(wanted: Call, settings: Settings, work_dir: Path | None = None) -> Any:
         work_dir: where its arrays pass through; the system's folder for temporary files unless given.
 
     Raises:
-        SightlineError: what the function raised; FileRefused also when it took too much memory or time.
+        SightlineError: what the function raised.
+        DecoderLost: when it took too much memory or time, or crashed.
     """
     with Decoding([wanted], work_dir or Path(tempfile.gettempdir()), settings) as decoding:
         (value,) = decoding.answers()
         return value
+
+
+class DecoderLost(FileRefused):
+    """A file ended its decoder, or had to be ended with it."""
 
 
 class Decoding:
@@ -134,7 +139,8 @@ class Decoding:
         """Yield the answers of the next call; each call's must be taken to their end before the next.
 
         Raises:
-            SightlineError: what the function raised; FileRefused also when it took too much memory or time.
+            SightlineError: what the function raised.
+            DecoderLost: when it took too much memory or time, or crashed.
         """
         child = self._ask_ahead()
         asked = self._asked[0]
@@ -165,7 +171,7 @@ class Decoding:
                 self._child = None
             _raise_error(message)
             return
-        raise FileRefused(f"{asked.call.name} {reason}; it was not imported.")
+        raise DecoderLost(f"{asked.call.name} {reason}; it was not imported.")
 
     def _ask_ahead(self) -> Child:
         """Send the next calls to a living decoder; a new one is asked again what the last one left open."""

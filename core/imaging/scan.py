@@ -16,7 +16,7 @@ from core.errors import FileRefused
 from core.imaging.archives import is_zip, unpack_zip
 from core.imaging.found import Found, Skipped
 from core.imaging.limits import refusing
-from core.imaging.sandbox import Call, Decoding, ask, printable
+from core.imaging.sandbox import Call, DecoderLost, Decoding, ask, printable
 from core.imaging.walk import Passed, files_below, why_no_file
 from core.settings import Settings
 
@@ -28,6 +28,7 @@ RASTER_STARTS = (
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".mgz", ".mgh")
 PAIR_SUFFIXES = (".img", ".img.gz")
+MAX_LOST = 3  # files of a series that may end the decoder before the series is given up
 UNKNOWN = "This is no image of a known kind (DICOM, NIfTI, PNG, JPEG, TIFF, BMP)."
 
 
@@ -88,20 +89,18 @@ def read_plan(
 ) -> Iterator[Found | Skipped]:
     """Read what ``plan_scan`` listed; see ``scan``."""
     names: Counter[str] = Counter()
-    works = [item for item in plan if isinstance(item, Work)]
-    calls = (Call(decode, (work, salt, settings), work.paths) for work in works)
-    with Decoding(calls, work_dir, settings) as decoding:
+    reading = _Reading(work_dir, salt, settings)
+    with reading.decoding([item for item in plan if isinstance(item, Work)]) as decoding:
         for item in plan:
             if isinstance(item, Skipped):
                 yield item
                 continue
-            for result in _results(item, decoding):
+            for result in reading.results(item, decoding):
                 if isinstance(result, Found) and item.kind == "dicom":
+                    # names come from series numbers, which repeat between patients
                     names[result.name] += 1
-                    if (
-                        names[result.name] > 1
-                    ):  # names come from series numbers, which repeat between patients
-                        result = replace(result, name=f"{result.name} #{names[result.name]}")
+                    number = names[result.name]
+                    result = replace(result, name=f"{result.name} #{number}") if number > 1 else result
                 yield result
 
 
@@ -110,20 +109,71 @@ def count_sources(paths: Iterable[Path], work_dir: Path, settings: Settings) -> 
     return len(plan_scan(paths, work_dir, settings))
 
 
-def _results(work: Work, decoding: Decoding) -> Iterator[Found | Skipped]:
-    """Yield the images of the next work; what the decoder says is checked and made fit to be shown."""
-    try:
-        for result in decoding.answers():
-            if isinstance(result, Skipped):
-                yield Skipped(printable(result.source), printable(result.reason))
-            elif result.image.array.dtype.name != result.image.info.dtype:
-                raise FileRefused(f"{work.entries[0].path.name} gave pixels of another type than it says.")
-            else:
-                name, source = printable(result.name), printable(result.source)
-                file = decoding.files[0] if decoding.files else None
-                yield replace(result, name=name, source=source, array_file=file)
-    except FileRefused as error:
-        yield Skipped(work.entries[0].shown, str(error))
+@dataclass(frozen=True)
+class _Reading:
+    """How images are read: see ``scan``."""
+
+    work_dir: Path
+    salt: str
+    settings: Settings
+
+    def decoding(self, works: Sequence[Work]) -> Decoding:
+        """Return the decoder's answers for these files, in their order."""
+        calls = (Call(decode, (work, self.salt, self.settings), work.paths) for work in works)
+        return Decoding(calls, self.work_dir, self.settings)
+
+    def results(self, work: Work, decoding: Decoding) -> Iterator[Found | Skipped]:
+        """Yield the next answers; a file that ends the decoder does not take its series along."""
+        said: set[str] = set()
+        given = False
+        try:
+            for result in _checked(work, decoding):
+                yield result
+                said.add(result.source)
+                given = given or isinstance(result, Found)
+        except DecoderLost as error:
+            fit, lost = self._sift(work) if len(work.entries) > 1 and not given else ([], [])
+            if not (fit and lost):
+                yield Skipped(work.entries[0].shown, str(error))
+                return
+            yield from lost
+            rest = Work(work.kind, fit)
+            with self.decoding([rest]) as again:
+                yield from (result for result in self.results(rest, again) if result.source not in said)
+        except FileRefused as error:
+            yield Skipped(work.entries[0].shown, str(error))
+
+    def _sift(self, work: Work) -> tuple[list[Entry], list[Skipped]]:
+        """Read the files of a series one by one; return those that can be, and those that end the decoder."""
+        fit: list[Entry] = []
+        lost: list[Skipped] = []
+        singles = [Work(work.kind, [entry]) for entry in work.entries]
+        with self.decoding(singles) as decoding:
+            for single in singles:
+                try:
+                    for _ in decoding.answers():
+                        pass
+                    fit += single.entries
+                except DecoderLost as error:
+                    lost.append(Skipped(single.entries[0].shown, str(error)))
+                except FileRefused:
+                    fit += single.entries  # it will be said again when the series is read
+                if len(lost) > MAX_LOST:
+                    return [], []
+        return fit, lost
+
+
+def _checked(work: Work, decoding: Decoding) -> Iterator[Found | Skipped]:
+    """Yield the next answers, checked and made fit to be shown."""
+    for result in decoding.answers():
+        if isinstance(result, Skipped):
+            yield replace(result, source=printable(result.source), reason=printable(result.reason))
+        elif result.image.array.dtype.name != result.image.info.dtype:
+            raise FileRefused(f"{work.entries[0].path.name} gave pixels of another type than it says.")
+        else:
+            file = decoding.files[0] if decoding.files else None
+            name, source = printable(result.name), printable(result.source)
+            yield replace(result, name=name, source=source, array_file=file)
 
 
 def decode(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:

@@ -35,7 +35,7 @@ def pack(message: dict[str, Any]) -> bytes:
     """Return a message as JSON behind its length.
 
     Raises:
-        ValueError: for numbers that JSON does not have (NaN, infinite), or a message past the limit.
+        ValueError: for a message past the limit.
     """
     body = json.dumps(message, allow_nan=False, separators=(",", ":")).encode("ascii")
     if len(body) > MAX_MESSAGE_BYTES:
@@ -64,11 +64,16 @@ def to_plain(value: Any, store_array: StoreArray) -> Any:
     Args:
         value: plain values, paths, arrays, dataclasses, frozen pydantic models, and containers of them.
         store_array: puts a large array into a file and returns the file's name.
+
+    Raises:
+        ValueError: for numbers that JSON does not have (NaN, infinite).
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"JSON has no number {value}.")
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, np.generic):
-        return value.item()
+        return to_plain(value.item(), store_array)
     if isinstance(value, np.ndarray):
         return {"array": _inline(value) if value.nbytes <= INLINE_BYTES else store_array(value)}
     if isinstance(value, Path):

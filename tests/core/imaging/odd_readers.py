@@ -16,7 +16,10 @@ import numpy as np
 
 from core.errors import LabelError
 from core.imaging.buffers import allocate
+from core.imaging.found import Found, Skipped
 from core.imaging.limits import announce
+from core.imaging.scan import Work, decode
+from core.settings import Settings
 from core.types import Array
 
 
@@ -118,6 +121,14 @@ def recurse() -> str:
 def nan() -> float:
     """Return what JSON does not have."""
     return float("nan")
+
+
+def decode_or_die(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
+    """Decode as ``scan.decode`` does, but crash on a file of 666 rows."""
+    for entry in work.entries:
+        if b"\x28\0\x10\0US\x02\0\x9a\x02" in entry.path.read_bytes():
+            os.kill(os.getpid(), signal.SIGSEGV)
+    yield from decode(work, salt, settings)
 
 
 def surroundings() -> dict[str, str]:
