@@ -48,8 +48,7 @@ class ArrayFolder:
                 np.lib.format.write_array_header_1_0(file, header)
                 file.flush()
                 offset = file.tell()
-                # Without blocks of its own a mapping ends the process when the disk is full at a later write.
-                os.posix_fallocate(file.fileno(), 0, offset + _n_bytes(shape, dtype))
+                _reserve(file.fileno(), offset + _n_bytes(shape, dtype))
                 array = np.memmap(file, dtype, "r+", offset, tuple(shape))
         except OSError:
             Path(self.folder, name).unlink(missing_ok=True)
@@ -169,6 +168,14 @@ def _narrow_type(array: Array) -> np.dtype:
         ends += [plane.min(), plane.max()]
         settle(array, index)
     return values.narrow(np.array([min(ends), max(ends)], array.dtype)).dtype
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Give a file its size and its blocks: without them a full disk would end the process at a later write."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:  # macOS
+        os.ftruncate(descriptor, size)
 
 
 def _n_bytes(shape: Sequence[int], dtype: np.dtype) -> int:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.imaging.limits import HARMLESS_BYTES
+from core.imaging.limits import HARMLESS_BYTES, readable_size
 from core.settings import Settings
 
 try:
@@ -116,6 +116,15 @@ class Meter:
         _set_soft(resource.RLIMIT_CPU, int(self._cpu_before + self.caps.seconds_for(declared)) + 1)
         if self._memory_before:
             _set_soft(resource.RLIMIT_AS, self._memory_before + self.caps.memory_for(declared))
+
+
+def report_caps() -> dict[str, str]:
+    """Say which caps hold in this process; called in the decoder, for people who look for what is wrong."""
+    if resource is None:
+        return {"memory": "no cap", "time": "by the clock"}
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    memory = "no cap" if limit == resource.RLIM_INFINITY else f"cap of {readable_size(limit)} address space"
+    return {"memory": memory, "time": "by the processor and the clock"}
 
 
 def memory_bytes() -> tuple[int, int]:
