@@ -1,7 +1,7 @@
 """What a process that reads untrusted files may use, and how it is shut in.
 
-Memory is counted as address space above what the process has when a call begins; time as processor time, besides
-the wall clock that the parent holds. Both grow with the bytes that a header declares, once these are checked.
+Memory is counted as address space above what the process has when a call begins, time by the clock; the parent holds
+the clock, the processor time is a second line. Both grow with the bytes that a header declares, once checked.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ class Meter:
         if resource is None:
             return
         _set_soft(resource.RLIMIT_FSIZE, self.caps.file_bytes)
-        _set_soft(resource.RLIMIT_CPU, int(self._cpu_before + self.caps.seconds_for(declared)) + 1)
+        cpu_seconds = self.caps.seconds_for(declared) * (os.cpu_count() or 1)  # readers may use threads
+        _set_soft(resource.RLIMIT_CPU, int(self._cpu_before + cpu_seconds) + 1)
         if self._memory_before:
             _set_soft(resource.RLIMIT_AS, self._memory_before + self.caps.memory_for(declared))
 
