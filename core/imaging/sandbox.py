@@ -161,9 +161,10 @@ class Decoding:
         except TooSlow:
             self._bury()
             reason = f"took longer than {caps.seconds_for(declared):.0f} seconds to read"
+            advice = " Raise SIGHTLINE_DECODER_SECONDS if the file is right."
         except (Died, Nonsense) as error:
             self._bury()
-            reason = _cause(error)
+            reason, advice = _cause(error), ""
         else:
             self._asked.popleft()
             if message.get("grown"):
@@ -171,7 +172,7 @@ class Decoding:
                 self._child = None
             _raise_error(message)
             return
-        raise DecoderLost(f"{asked.call.name} {reason}; it was not imported.")
+        raise DecoderLost(f"{asked.call.name} {reason}; it was not imported.{advice}")
 
     def _ask_ahead(self) -> Child:
         """Send the next calls to a living decoder; a new one is asked again what the last one left open."""

@@ -184,7 +184,8 @@ def _check_shape(name: str, shape: tuple[int, ...], info: ImageInfo) -> None:
 def _read_picture_values(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
     from core.imaging.tiff import is_tiff
 
-    return (_read_tiff_values if is_tiff(path) else _read_pil_values)(path, info, settings)
+    read = _read_tiff_values if is_tiff(path) else _read_pil_values
+    return read(path, info, settings)
 
 
 def _read_pil_values(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
