@@ -8,6 +8,7 @@ reading and storing them as cases, through the decoder against the same in the p
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +42,7 @@ WORKER_LIMIT_MB = 1000.0
 VIEW_LIMIT_SECONDS = 3.0
 IN_PROCESS_GOAL = 1 / 1.3
 LOOK_SECONDS = 0.05
+OVERHEAD_FILES, OVERHEAD_TURNS = 1000, 3
 
 
 @dataclass
@@ -73,8 +75,8 @@ def rows() -> list[dict[str, Any]]:
             *_memory_rows("import-10k-small", seen_small),
             *_memory_rows("import-2GB-series", seen_series),
             _limit_row("import-2GB-first-slice", seen_series.view_seconds, VIEW_LIMIT_SECONDS, "s"),
-            _overhead_row("import-10k-small-reading", _read_all, small, Path(name) / "reading"),
-            _overhead_row("import-10k-small-storing", _store_all, small, Path(name) / "storing"),
+            _overhead_row("import-small-reading", _read_all, small, Path(name) / "reading"),
+            _overhead_row("import-small-storing", _store_all, small, Path(name) / "storing"),
         ]
 
 
@@ -180,30 +182,34 @@ class _InProcess:
         yield from answer if isinstance(answer, Iterator) else [answer]
 
 
-def _overhead_row(name: str, run: Callable[[Path, Path], int], folder: Path, work: Path) -> dict[str, Any]:
-    """Compare work on the small files through the decoder with the same in this process; pixels must be equal."""
-    original, seconds, sums = scan_module.Decoding, [], []
-    for kind in (original, _InProcess):
-        scan_module.Decoding = kind
-        begun = time.perf_counter()
-        sums.append(run(folder, work / kind.__name__))
-        seconds.append(time.perf_counter() - begun)
+def _overhead_row(
+    name: str, run: Callable[[list[Path], Path], int], folder: Path, work: Path
+) -> dict[str, Any]:
+    """Compare work on small files through the decoder with the same in this process, in turns; the best counts."""
+    original, best, sums = scan_module.Decoding, [math.inf, math.inf], set()
+    files = sorted(folder.iterdir())[:OVERHEAD_FILES]
+    for turn in range(OVERHEAD_TURNS):
+        for place, kind in enumerate((original, _InProcess)):
+            scan_module.Decoding = kind
+            begun = time.perf_counter()
+            sums.add(run(files, work / f"{kind.__name__}{turn}"))
+            best[place] = min(best[place], time.perf_counter() - begun)
     scan_module.Decoding = original
-    if sums[0] != sums[1]:
+    if len(sums) != 1:
         raise AssertionError(f"{name}: the decoder gives other pixels than reading here.")
-    return _row(name, (seconds[0], seconds[1]), "in the process itself", IN_PROCESS_GOAL, "s")
+    return _row(name, (best[0], best[1]), "in the process itself", IN_PROCESS_GOAL, "s")
 
 
-def _read_all(folder: Path, work: Path) -> int:
-    images = (found.image for found in scan([folder], work, "", Settings()) if isinstance(found, Found))
+def _read_all(files: list[Path], work: Path) -> int:
+    images = (found.image for found in scan(files, work, "", Settings()) if isinstance(found, Found))
     return sum(int(image.array.sum()) for image in images)
 
 
-def _store_all(folder: Path, work: Path) -> int:
+def _store_all(files: list[Path], work: Path) -> int:
     total = 0
     with Workspace.open(work / "home") as workspace:
         project = workspace.create_project("bench", "segmentation", make_labels(["a"]))
-        for found in scan([folder], work / "home" / "work", "", Settings()):
+        for found in scan(files, work / "home" / "work", "", Settings()):
             if isinstance(found, Found):
                 new = NewCase(found.name, found.image, found.source, array_file=found.array_file)
                 total += int(workspace.add_case(project.id, new).image_sha256[:8], 16)
