@@ -77,6 +77,11 @@ class Child:
         """True while it lives and belongs to this process and not to one that this process was forked from."""
         return self._owner == os.getpid() and self.process.poll() is None
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the decoder to listen."""
+        return len(self._outgoing)
+
     def send(self, message: dict[str, Any]) -> None:
         """Send a message, or what of it the pipe takes now; the rest goes while listening."""
         self._outgoing += pack(message)

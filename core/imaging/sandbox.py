@@ -35,7 +35,8 @@ from core.imaging.wire import from_plain, result_type, to_plain
 from core.settings import Settings
 from core.types import Array
 
-CALLS_AHEAD = 32
+CALLS_AHEAD = 256  # so that on a busy machine both processes have work whenever it is their turn
+UNSENT_BYTES = 2**20  # calls of long series are long
 SMALL_BYTES = 2**22  # larger arrays stay in their file and are mapped
 MAX_TEXT = 2000
 PLAIN_KINDS = "biuf"
@@ -180,7 +181,10 @@ class Decoding:
             self._child = take_child()
             for asked in self._asked:
                 self._send(asked)
-        while len(self._asked) < CALLS_AHEAD and (following := next(self._calls, None)) is not None:
+        while not self._asked or (len(self._asked) < CALLS_AHEAD and self._child.unsent < UNSENT_BYTES):
+            following = next(self._calls, None)
+            if following is None:
+                break
             self._asked.append(following)
             self._send(following)
         if not self._asked:

@@ -6,6 +6,7 @@ import gzip
 import io
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -446,7 +447,8 @@ def zipped(name: str, *members: tuple[str | zipfile.ZipInfo, bytes]) -> Make:
     """Return a maker of a zip archive."""
 
     def make(folder: Path) -> Path:
-        with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        with warnings.catch_warnings(), zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            warnings.simplefilter("ignore")  # of names that are taken
             for member, data in members:
                 archive.writestr(member, data)
         return folder / name

@@ -133,7 +133,7 @@ def opened(path: Path) -> bytes:
 def sealed(path: Path, content: bytearray) -> bytes:
     """Pack damaged content again, or give the parts of a PNG the checksums that fit them."""
     if path.suffix == ".gz" or path.suffix == ".mgz":
-        return gzip.compress(content, 1)
+        return gzip.compress(content, 1, mtime=0)
     if path.suffix != ".png":
         return bytes(content)
     at = 8

@@ -191,6 +191,7 @@ class Liar:
     """A decoder that says one thing and leaves odd files."""
 
     killed = False
+    unsent = 0
 
     def __init__(self, message: dict[str, Any]) -> None:
         self.message = message
