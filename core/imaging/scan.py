@@ -129,8 +129,10 @@ class _Reading:
         try:
             for result in _checked(work, decoding):
                 yield result
-                said.add(result.source)
-                given = given or isinstance(result, Found)
+                if isinstance(result, Found):
+                    given = True
+                else:
+                    said.add(result.source)
         except DecoderLost as error:
             fit, lost = self._sift(work) if len(work.entries) > 1 and not given else ([], [])
             if not (fit and lost):
