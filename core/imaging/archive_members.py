@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import IO
 
 from core.errors import FileRefused
-from core.imaging.limits import check_ratio, readable_size
+from core.imaging.limits import announce, check_ratio, readable_size
 from core.settings import Settings
 
 CHUNK = 2**20
 # Blank images deflate up to 1032:1; a whole archive at 200:1 holds nothing worth importing.
 ARCHIVE_MAX_RATIO = 200
 ARCHIVE_HARMLESS_BYTES = 2**28
+MEMBER_BYTES = 2**14  # making a file takes as long as writing so many bytes
 MAX_NAME_BYTES, MAX_DEPTH = 200, 40
 PACKED = ".packed"  # ending of an inner archive while it is unpacked
 SAME_NAME = "two members of the archive have the same name; the first was kept."
@@ -47,6 +48,7 @@ class Budget:
             limit = readable_size(self.settings.max_archive_bytes)
             raise FileRefused(f"{self.name} unpacks to more than the limit of {limit}; split it into parts.")
         check_ratio(self.written, self.packed, ARCHIVE_MAX_RATIO, self.name, ARCHIVE_HARMLESS_BYTES)
+        announce(self.written + MEMBER_BYTES * self.members)
 
 
 def target_of(member: str, into: Path, name: str) -> Path | None:

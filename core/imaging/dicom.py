@@ -11,6 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from core.errors import FileRefused
+from core.imaging.buffers import take
 from core.imaging.dicom_clips import FrameGroup, frame_groups
 from core.imaging.dicom_codestream import JPEG_EXTENDED
 from core.imaging.dicom_display import Display, display_of, is_inverted
@@ -182,7 +183,7 @@ def _found_slices(slices: list[Slice], filled: Filled, said: tuple[str, ...], su
     array, kept = filled.array, slices
     if filled.refused:
         places = [place for place in range(len(slices)) if place not in filled.refused]
-        array, kept = array[places], [slices[place] for place in places]
+        array, kept = take(array, places), [slices[place] for place in places]
         said += (LOST.format(lost=len(filled.refused), all=len(slices)),)
     first = kept[0]
     stack = None
@@ -217,8 +218,7 @@ def _read_clip(part: Part, how: How) -> Iterator[Found | Skipped]:
 
 def _clip_content(part: Part, group: FrameGroup, filled: Filled) -> Content:
     order = tuple(frame for frame in group.order if frame < len(filled.array))  # a video may be shorter
-    whole = order == tuple(range(len(filled.array)))
-    array = filled.array if whole else filled.array[list(order)]
+    array = take(filled.array, order)
     return Content((part,), array, group.plane, group.stack, group.warnings + filled.warnings, order)
 
 

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut
 
 from core.errors import FileRefused
+from core.imaging.buffers import allocate, discard, settle
 from core.imaging.dicom_color import stored_color, to_rgb_bytes
 from core.imaging.dicom_frames import slow_frames
 from core.imaging.dicom_groups import functional_group
@@ -85,8 +86,10 @@ def plan_values(header: Header) -> ValuePlan:
         return ValuePlan((Rescale(),) * frames, has_table=True)
     try:
         return ValuePlan(tuple(_rescale(dataset, frame) for frame in range(frames)))
-    except ValueError as error:
-        raise FileRefused(f"{header.path.name} cannot be read: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise FileRefused(
+            f"{header.path.name} cannot be read: its rescale slope and intercept must be numbers, and the slope not 0."
+        ) from error
 
 
 def _rescale(dataset: Dataset, frame: int) -> Rescale:
@@ -209,6 +212,7 @@ def _fill(parts: Sequence[Part], read: Reader, settings: Settings) -> Filled:
         try:
             refused = _decode_all(parts, read, stack)
         except TooNarrow as error:
+            discard(stack.array)
             kind = error.kind
             continue
         if len(refused) == len(parts):
@@ -256,6 +260,7 @@ def _decode_all(parts: Sequence[Part], read: Reader, stack: PlaneStack) -> dict[
                 with _refusing(part):
                     room = stack.room_for(place, part.header.layout.stored_type)
                     _write(stack, place, part, read(place, None if part.plan.has_table else room))
+                    settle(stack.array, place)
             except FileRefused as error:
                 refused[place] = error
         return refused
@@ -299,8 +304,11 @@ def _fill_in_turn(part: Part, settings: Settings) -> Filled:
                     kind = kind or _kind_of(part, stored, set(part.plan.rescales))
                     stack = PlaneStack(_new_array(header.layout.frames, kind, header, settings))
                 _write(stack, done, part, (stored, photometric))
+                settle(stack.array, done)
                 done += 1
         except TooNarrow as error:
+            if stack is not None:
+                discard(stack.array)
             kind = error.kind
             continue
         wanted = header.layout.frames
@@ -315,7 +323,7 @@ def _new_array(planes: int, kind: np.dtype, header: Header, settings: Settings) 
     layout = header.layout
     shape = (planes, layout.rows, layout.columns, *((3,) if layout.is_color else ()))
     check_declared_size(shape, kind.itemsize, header.path.name, settings)
-    return np.empty(shape, kind)
+    return allocate(shape, kind)
 
 
 def _filled(stack: PlaneStack, refused: dict[int, FileRefused]) -> Filled:

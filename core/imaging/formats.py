@@ -127,9 +127,27 @@ def is_companion(path: Path) -> bool:
     for suffix, firsts in COMPANIONS.items():
         if name.endswith(suffix) and _has_first(path, len(suffix), firsts):
             return True
-    return any(
-        path.parent.with_name(f"{path.parent.name}{ending}").is_file() for ending in SLIDES_WITH_FOLDER
+    folder = path.parent
+    return folder.name != "" and any(
+        folder.with_name(f"{folder.name}{ending}").is_file() for ending in SLIDES_WITH_FOLDER
     )
+
+
+def companions_of(path: Path) -> tuple[Path, ...]:
+    """Return the files that are read by way of a file: the .img of a .hdr, the data of a slide's folder."""
+    name = path.name.lower()
+    folder = next((path.with_suffix("") for ending in SLIDES_WITH_FOLDER if name.endswith(ending)), None)
+    if folder is not None:
+        return tuple(sorted(folder.iterdir())) if folder.is_dir() else ()
+    stems = {
+        path.name[: -len(ending)]
+        for endings in COMPANIONS.values()
+        for ending in endings
+        if name.endswith(ending)
+    }
+    forms = [form for suffix in COMPANIONS for form in (suffix, suffix.upper())]
+    candidates = (path.with_name(stem + form) for stem in sorted(stems) for form in forms)
+    return tuple(found for found in candidates if found.is_file() and is_companion(found))
 
 
 def _has_first(path: Path, length: int, endings: tuple[str, ...]) -> bool:

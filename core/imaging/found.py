@@ -44,6 +44,8 @@ class Found:
         files: the DICOM files it was read from, in slice order; empty for other kinds.
         series_key: salted hash of the DICOM SeriesInstanceUID, by which segmentations name their images.
         stored: facts about the stored values, where the reader was asked for them.
+        array_file: an ``.npy`` file that holds the pixels and may be moved away; there until the next image is
+            asked for. None when they came by no file.
     """
 
     image: Image
@@ -58,6 +60,7 @@ class Found:
     files: tuple[Path, ...] = ()
     series_key: str | None = None
     stored: StoredFacts | None = None
+    array_file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from core.imaging.fingerprint import StoredFacts, facts_of
 from core.imaging.found import Found, Skipped
 from core.imaging.geometry import orientation_letters
 from core.imaging.limits import refusing
+from core.imaging.sandbox import Call, Decoding, printable
 from core.imaging.scan import Work, decode, plan_scan
 from core.settings import Settings
-from core.types import Array, Image
+from core.types import Array
 
 Record = dict[str, Any]
 
@@ -38,16 +39,31 @@ def inspect_paths(paths: Sequence[Path], work_dir: Path, settings: Settings) -> 
     roots = {path.resolve().name: path for path in paths}
     resolved = [path.resolve() for path in paths]
     names_differ = len({path.name for path in resolved}) == len(resolved)
-    for item in plan_scan(resolved, work_dir, settings):
-        records = [_skipped(item)] if isinstance(item, Skipped) else inspect_work(item, settings)
-        for record in records:
-            if names_differ:
-                record["path"] = _as_given(record["path"], roots)
-            yield record
+    plan = plan_scan(resolved, work_dir, settings)
+    works = [item for item in plan if isinstance(item, Work)]
+    calls = (Call(inspect_work, (work, settings), work.paths) for work in works)
+    with Decoding(calls, work_dir, settings) as decoding:
+        for item in plan:
+            records = [_skipped(item)] if isinstance(item, Skipped) else _answered(item, decoding)
+            for record in records:
+                if names_differ:
+                    record["path"] = _as_given(record["path"], roots)
+                yield record
+
+
+def _answered(work: Work, decoding: Decoding) -> Iterator[Record]:
+    """Yield what the decoder says of a file or series; nothing more when it ended over it."""
+    try:
+        for record in decoding.answers():
+            yield {
+                key: printable(value) if isinstance(value, str) else value for key, value in record.items()
+            }
+    except FileRefused as error:
+        yield {"path": work.entries[0].shown, "reason": str(error)}
 
 
 def inspect_work(work: Work, settings: Settings) -> Iterator[Record]:
-    """Describe the images of one file or series: all of their untrusted bytes are looked at here."""
+    """Describe the images of one file or series; called in the decoder."""
     for item in _with_facts(work, settings):
         yield _skipped(item) if isinstance(item, Skipped) else _image(item, work)
 
@@ -114,21 +130,24 @@ def _stored_facts(found: Found, work: Work) -> StoredFacts:
     info = found.image.info
     photometric = "RGB" if info.channels == 3 else "MONOCHROME1" if info.inverted else "MONOCHROME2"
     read = STORED_READERS.get(work.kind)
-    # One of several images of a file is told by its own values.
-    array = found.image.array if read is None or found.part else read(work.entries[0].path, found.image)
+    array = found.image.array if read is None else read(work.entries[0].path, found)
     facts = facts_of([array], photometric, single=True)
     return StoredFacts(**{**vars(facts), "frames": info.slices})
 
 
-def _nifti_values(path: Path, image: Image) -> Array:
+def _nifti_values(path: Path, found: Found) -> Array:
     """Return the values of a volume as stored, unscaled, in the file's axes (x, y, z, ...)."""
     import nibabel
 
-    return np.asarray(nibabel.load(path).dataobj.get_unscaled())  # type: ignore[attr-defined]
+    stored = np.asarray(nibabel.load(path).dataobj.get_unscaled())  # type: ignore[attr-defined]
+    number = found.part.rpartition(" ")[2]  # "volume 07"
+    return stored[..., int(number) - 1] if number else stored
 
 
-def _raster_values(path: Path, image: Image) -> Array:
+def _raster_values(path: Path, found: Found) -> Array:
     """Return the values of a picture as stored: palette indices, no camera rotation, all channels."""
+    if found.part:  # one of several pictures is told by its own values
+        return found.image.array
     import tifffile
     from PIL import Image as PILImage
 
@@ -145,10 +164,10 @@ def _raster_values(path: Path, image: Image) -> Array:
         with PILImage.open(path) as picture:
             return np.asarray(picture)
     except PILImage.UnidentifiedImageError:  # what Pillow does not know was decoded as it is stored
-        return image.array
+        return found.image.array
 
 
-STORED_READERS: dict[str, Callable[[Path, Image], Array]] = {"nifti": _nifti_values, "raster": _raster_values}
+STORED_READERS: dict[str, Callable[[Path, Found], Array]] = {"nifti": _nifti_values, "raster": _raster_values}
 
 
 def images_of(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:

@@ -7,19 +7,22 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.errors import FileRefused
-from core.imaging.archives import is_archive, unpack_archive
-from core.imaging.formats import UNKNOWN, Kind, is_companion, recognise
+from core.imaging.archives import is_archive as holds_files
+from core.imaging.archives import unpack_archive
+from core.imaging.formats import UNKNOWN, Kind, companions_of, is_companion, recognise
 from core.imaging.found import Found, Skipped
 from core.imaging.limits import refusing
 from core.imaging.readers import count_images, read_images
+from core.imaging.sandbox import Call, DecoderLost, Decoding, ask, printable
+from core.imaging.walk import Passed, files_below, why_no_file
 from core.settings import Settings
 
-CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
+MAX_LOST = 3  # files of a series that may end the decoder before the series is given up
 
 
 @dataclass(frozen=True)
@@ -38,44 +41,160 @@ class Work:
     entries: list[Entry] = field(default_factory=list)
     images: int = 1
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, with those that are read by way of them."""
+        own = tuple(entry.path for entry in self.entries)
+        return own if self.kind == "dicom" else (*own, *companions_of(own[0]))
+
 
 def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
-    """Read every image in the files, folders and zip archives given, in sorted order.
+    """Read every image in the files, folders and archives given, in sorted order.
 
     Kinds are recognised by content, then by ending. DICOM files are brought together to series over folders.
     One image is in memory at a time; a file that cannot be read gives a Skipped and does not stop the rest.
+    All files are opened in the decoder process (see ``sandbox``), which works ahead of the reader.
 
     Args:
         paths: files and folders; hidden files and those that systems leave behind are passed over.
-        work_dir: archives are unpacked below it; the caller removes it.
+        work_dir: archives are unpacked and pixels handed over below it; the caller removes it.
         salt: the workspace's secret for patient keys.
         settings: limits.
 
     Raises:
         StorageError: when the disk is full.
     """
+    yield from read_plan(plan_scan(paths, work_dir, settings), work_dir, salt, settings)
+
+
+def plan_scan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Work | Skipped]:
+    """List the images that ``scan`` will read, in its order, and what it passes over; reads headers only."""
+    plan = _Plan()
+    entries = list(_walk_all(paths))
+    for entry, seen in _examined(entries, work_dir, settings):
+        if isinstance(seen, Seen) and seen.is_archive:
+            plan.add_all(_enter(entry, work_dir, settings))
+        else:
+            plan.add(entry, seen)
+    return plan.items
+
+
+def read_plan(
+    plan: Sequence[Work | Skipped], work_dir: Path, salt: str, settings: Settings
+) -> Iterator[Found | Skipped]:
+    """Read what ``plan_scan`` listed; see ``scan``."""
     names: Counter[str] = Counter()
-    for item in plan_scan(paths, work_dir, settings):
-        if isinstance(item, Skipped):
-            yield item
-            continue
-        for result in decode(item, salt, settings):
-            if isinstance(result, Found) and item.kind == "dicom":
-                names[result.name] += 1
-                if names[result.name] > 1:  # names come from series numbers, which repeat between patients
-                    result = replace(result, name=f"{result.name} #{names[result.name]}")
-            yield result
+    reading = _Reading(work_dir, salt, settings)
+    with reading.decoding([item for item in plan if isinstance(item, Work)]) as decoding:
+        for item in plan:
+            if isinstance(item, Skipped):
+                yield item
+                continue
+            for result in reading.results(item, decoding):
+                if isinstance(result, Found) and item.kind == "dicom":
+                    # names come from series numbers, which repeat between patients
+                    names[result.name] += 1
+                    number = names[result.name]
+                    result = replace(result, name=f"{result.name} #{number}") if number > 1 else result
+                yield result
 
 
 def count_sources(paths: Iterable[Path], work_dir: Path, settings: Settings) -> int:
     """Count what ``scan`` will report, for a progress bar; reads headers only. A series counts once."""
-    return sum(item.images if isinstance(item, Work) else 1 for item in plan_scan(paths, work_dir, settings))
+    return count_planned(plan_scan(paths, work_dir, settings))
+
+
+def count_planned(plan: Iterable[Work | Skipped]) -> int:
+    """Count what ``read_plan`` will report."""
+    return sum(item.images if isinstance(item, Work) else 1 for item in plan)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How images are read: see ``scan``."""
+
+    work_dir: Path
+    salt: str
+    settings: Settings
+
+    def decoding(self, works: Sequence[Work]) -> Decoding:
+        """Return the decoder's answers for these files, in their order."""
+        calls = (Call(decode, (work, self.salt, self.settings), work.paths) for work in works)
+        return Decoding(calls, self.work_dir, self.settings)
+
+    def results(self, work: Work, decoding: Decoding) -> Iterator[Found | Skipped]:
+        """Yield the next answers; a file that ends the decoder does not take its series along."""
+        said: set[str] = set()
+        given = False
+        try:
+            for result in _checked(work, decoding):
+                yield result
+                if isinstance(result, Found):
+                    given = True
+                else:
+                    said.add(result.source)
+        except DecoderLost as error:
+            fit, lost = self._sift(work) if len(work.entries) > 1 and not given else ([], [])
+            if not (fit and lost):
+                yield Skipped(work.entries[0].shown, str(error))
+                return
+            yield from lost
+            rest = replace(work, entries=fit)
+            with self.decoding([rest]) as again:
+                yield from (result for result in self.results(rest, again) if result.source not in said)
+        except FileRefused as error:
+            yield Skipped(work.entries[0].shown, str(error))
+
+    def _sift(self, work: Work) -> tuple[list[Entry], list[Skipped]]:
+        """Read the files of a series one by one; return those that can be, and those that end the decoder."""
+        fit: list[Entry] = []
+        lost: list[Skipped] = []
+        singles = [replace(work, entries=[entry]) for entry in work.entries]
+        with self.decoding(singles) as decoding:
+            for single in singles:
+                try:
+                    for _ in decoding.answers():
+                        pass
+                    fit += single.entries
+                except DecoderLost as error:
+                    lost.append(Skipped(single.entries[0].shown, str(error)))
+                except FileRefused:
+                    fit += single.entries  # it will be said again when the series is read
+                if len(lost) > MAX_LOST:
+                    return [], []
+        return fit, lost
+
+
+def _checked(work: Work, decoding: Decoding) -> Iterator[Found | Skipped]:
+    """Yield the next answers, checked and made fit to be shown."""
+    own = {path.absolute() for path in work.paths}
+    for result in decoding.answers():
+        named = _named_files(result)
+        if not own.issuperset(named):
+            raise FileRefused(
+                f"{work.entries[0].path.name} led its decoder to other files; it was not imported."
+            )
+        if isinstance(result, Skipped):
+            yield replace(result, source=printable(result.source), reason=printable(result.reason))
+        elif result.image.array.dtype.name != result.image.info.dtype:
+            raise FileRefused(f"{work.entries[0].path.name} gave pixels of another type than it says.")
+        else:
+            file = decoding.files[0] if decoding.files else None
+            name, source = printable(result.name), printable(result.source)
+            yield replace(result, name=name, source=source, part=printable(result.part), array_file=file)
+
+
+def _named_files(result: Found | Skipped) -> list[Path]:
+    """Return the files that an answer names; they will be opened, so they must be those that were asked about."""
+    if isinstance(result, Skipped):
+        return [result.marks] if result.marks is not None else []
+    return [*result.files, *([result.original.path] if result.original is not None else [])]
 
 
 def decode(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
     """Decode the files of one image or series: the one door that untrusted pixels come through.
 
-    Whatever a decoder may do happens below this function, so that it can move to a capped child process.
+    Called in the decoder: whatever a codec may do happens below this function.
     """
     first = work.entries[0]
     try:
@@ -99,32 +218,76 @@ def _shown(item: Found | Skipped, shown: str) -> Found | Skipped:
     return replace(item, source=f"{shown}/{item.part}" if item.part else shown)
 
 
-def plan_scan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Work | Skipped]:
-    """List the images that ``scan`` will read, in its order, and what it passes over; reads headers only."""
-    plan: list[Work | Skipped] = []
-    series: dict[str, Work] = {}
-    for item in _walk_all(paths, work_dir, settings):
-        if isinstance(item, Skipped):
-            plan.append(item)
-            continue
-        try:
-            with refusing(item.path.name):
-                kind = recognise(item.path)
-                key = _series_of(item.path) if kind == "dicom" else ""
-                images = count_images(item.path, kind) if kind else 1
-        except FileRefused as error:
-            plan.append(Skipped(item.shown, str(error)))
-            continue
-        if kind is None:
-            plan.append(Skipped(item.shown, UNKNOWN))
-        elif key in series:
-            series[key].entries.append(item)
+@dataclass(frozen=True)
+class Seen:
+    """What a first look into a file tells.
+
+    Attributes:
+        kind: which kind of image it is, None for none.
+        is_archive: True when it holds other files.
+        series: the key of its DICOM series.
+        images: about how many images it gives.
+    """
+
+    kind: Kind | None = None
+    is_archive: bool = False
+    series: str = ""
+    images: int = 1
+
+
+def examine(path: Path) -> Seen:
+    """Look into a file; called in the decoder."""
+    if holds_files(path):
+        return Seen(is_archive=True)
+    kind = recognise(path)
+    series = _series_of(path) if kind == "dicom" else ""
+    images = count_images(path, kind) if kind else 1
+    return Seen(kind, False, hashlib.sha256(series.encode()).hexdigest() if series else "", images)
+
+
+class _Plan:
+    """The list being made; DICOM files of one series come together wherever they lie."""
+
+    def __init__(self) -> None:
+        self.items: list[Work | Skipped] = []
+        self._series: dict[str, Work] = {}
+
+    def add(self, entry: Entry, seen: Seen | Skipped) -> None:
+        """Add a file that was looked into."""
+        if isinstance(seen, Skipped):
+            self.items.append(seen)
+        elif seen.kind is None:
+            self.items.append(Skipped(entry.shown, UNKNOWN))
+        elif seen.series in self._series:
+            self._series[seen.series].entries.append(entry)
         else:
-            work = Work(kind, [item], images)
-            plan.append(work)
-            if key:
-                series[key] = work
-    return plan
+            work = Work(seen.kind, [entry], max(1, seen.images))
+            self.items.append(work)
+            if seen.series:
+                self._series[seen.series] = work
+
+    def add_all(self, examined: Iterable[tuple[Entry, Seen | Skipped]]) -> None:
+        """Add files that were looked into."""
+        for entry, seen in examined:
+            self.add(entry, seen)
+
+
+def _examined(
+    entries: Sequence[Entry | Skipped], work_dir: Path, settings: Settings
+) -> Iterator[tuple[Entry, Seen | Skipped]]:
+    """Look into files in the decoder; what was passed over before stays."""
+    files = [entry for entry in entries if isinstance(entry, Entry)]
+    calls = (Call(examine, (entry.path,), (entry.path,)) for entry in files)
+    with Decoding(calls, work_dir, settings) as decoding:
+        for entry in entries:
+            if isinstance(entry, Skipped):
+                yield Entry(Path(), entry.source), entry
+                continue
+            try:
+                (seen,) = decoding.answers()
+                yield entry, seen
+            except FileRefused as error:
+                yield entry, Skipped(entry.shown, str(error))
 
 
 def _series_of(path: Path) -> str:
@@ -137,10 +300,11 @@ def _series_of(path: Path) -> str:
         return str(path)
 
 
-def _walk_all(paths: Iterable[Path], work_dir: Path, settings: Settings) -> Iterator[Entry | Skipped]:
+def _walk_all(paths: Iterable[Path]) -> Iterator[Entry | Skipped]:
+    """Give every file below the paths once."""
     seen: set[Path] = set()
     for root in paths:
-        for item in _walk(root, root.name, work_dir, settings):
+        for item in _walk(root, printable(root.name)):
             if isinstance(item, Entry):
                 real = item.path.resolve()
                 if real in seen:
@@ -149,64 +313,72 @@ def _walk_all(paths: Iterable[Path], work_dir: Path, settings: Settings) -> Iter
             yield item
 
 
-def _walk(root: Path, shown: str, work_dir: Path, settings: Settings) -> Iterator[Entry | Skipped]:
-    """Give every file below a path; archives are entered, once nested ones were unpacked with them."""
+def _walk(root: Path, shown: str) -> Iterator[Entry | Skipped]:
+    """Give every file below a path; the second file of a pair comes with the first."""
     if root.is_dir():
-        for path in _files_below(root):
-            yield from _enter(path, f"{shown}/{path.relative_to(root).as_posix()}", work_dir, settings)
-    elif root.is_file():
-        yield from _enter(root, shown, work_dir, settings)
-    else:
+        for item in files_below(root):
+            path = item.path if isinstance(item, Passed) else item
+            name = f"{shown}/{printable(path.relative_to(root).as_posix())}"
+            if isinstance(item, Passed):
+                yield Skipped(name, item.reason)
+            elif not is_companion(path):
+                yield Entry(path, name)
+    elif not os.path.lexists(root):
         yield Skipped(shown, "There is no such file or folder.")
+    elif reason := why_no_file(root):
+        yield Skipped(shown, reason)
+    elif not is_companion(root):
+        yield Entry(root, shown)
 
 
-def _files_below(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root, followlinks=False):
-        folders[:] = sorted(name for name in folders if not _is_clutter(name))
-        for name in sorted(files):
-            path = Path(folder) / name
-            if not _is_clutter(name) and path.is_file():
-                yield path
-
-
-def _is_clutter(name: str) -> bool:
-    return name.startswith(".") or name.lower() in CLUTTER
-
-
-def _enter(path: Path, shown: str, work_dir: Path, settings: Settings) -> Iterator[Entry | Skipped]:
-    """Give a file, or the files of an archive; the second file of a pair comes with the first."""
-    if is_companion(path):
-        return
+def _enter(archive: Entry, work_dir: Path, settings: Settings) -> Iterator[tuple[Entry, Seen | Skipped]]:
+    """Look into the files of an archive, and of archives inside it, which were unpacked with it."""
     try:
-        with refusing(path.name):
-            archive = is_archive(path)
-            folder, skipped = _unpack_once(path, work_dir, settings) if archive else (path, [])
+        folder, skipped = unpack_once(archive.path, work_dir, settings)
     except FileRefused as error:
-        yield Skipped(shown, str(error))
-        return
-    if not archive:
-        yield Entry(path, shown)
+        yield archive, Skipped(archive.shown, str(error))
         return
     for item in skipped:
-        yield Skipped(f"{shown}/{item.source}", item.reason)
-    for inner in _files_below(folder):
-        name = f"{shown}/{inner.relative_to(folder).as_posix()}"
-        if is_companion(inner):
-            continue
-        if is_archive(inner):
-            yield Skipped(name, "Archives inside archives go one deep.")
+        yield archive, Skipped(f"{archive.shown}/{item.source}", item.reason)
+    for entry, seen in _examined(list(_walk(folder, archive.shown)), work_dir, settings):
+        if isinstance(seen, Seen) and seen.is_archive:
+            yield entry, Skipped(entry.shown, "Archives inside archives go one deep.")
         else:
-            yield Entry(inner, name)
+            yield entry, seen
 
 
-def _unpack_once(path: Path, work_dir: Path, settings: Settings) -> tuple[Path, list[Skipped]]:
-    """Unpack an archive below ``work_dir``, or take it from there when counting has already done so."""
+def is_archive(path: Path, settings: Settings) -> bool:
+    """True when a file is an archive that can be unpacked.
+
+    Raises:
+        FileRefused: when it cannot be looked into.
+    """
+    seen: Seen = ask(Call(examine, (path,), (path,)), settings)
+    return seen.is_archive
+
+
+def unpack_once(path: Path, work_dir: Path, settings: Settings) -> tuple[Path, list[Skipped]]:
+    """Unpack an archive below ``work_dir``, or take it from there when that was done before.
+
+    Returns:
+        The folder, and the members that could not be unpacked.
+
+    Raises:
+        FileRefused: when the archive is not safe to unpack.
+        StorageError: when the disk is full.
+    """
     state = path.stat()
     mark = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}"
-    folder = work_dir / f"unpacked-{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
+    folder = work_dir / f"unpacked-{hashlib.sha256(mark.encode(errors='surrogateescape')).hexdigest()[:16]}"
     listing = folder.with_suffix(".json")
     if not listing.is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        unpacked = unpack_archive(path, folder, settings)
-        listing.write_text(json.dumps([[item.source, item.reason] for item in unpacked.skipped]))
+        work_dir.mkdir(parents=True, exist_ok=True)
+        skipped: list[Skipped] = ask(Call(unpack, (path, folder, settings), (path,)), settings, work_dir)
+        listing.write_text(json.dumps([[printable(item.source), item.reason] for item in skipped]))
     return folder, [Skipped(source, reason) for source, reason in json.loads(listing.read_text())]
+
+
+def unpack(path: Path, folder: Path, settings: Settings) -> list[Skipped]:
+    """Unpack an archive into a new folder and return what could not be; called in the decoder."""
+    return list(unpack_archive(path, folder, settings).skipped)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import LabelError, SightlineError
+from core.errors import FileRefused, LabelError, SightlineError
 from core.imaging.found import Skipped
+from core.imaging.sandbox import Call, Decoding, ask
 from core.readings.dicom_seg import is_segmentation, marked_series
 from core.readings.label_values import LabelMap
 from core.readings.masks import read_mask_noting
@@ -15,8 +17,6 @@ from core.readings.reading import Mask
 from core.settings import load_settings
 from core.types import Label
 from core.workspace.records import Case
-
-__all__ = ["CaseReading", "MarkFile", "MarkRequest", "find_readings", "is_segmentation"]
 
 NO_CASE = "{name} marks a series that is not in this project; import its images first, or together with it."
 SEVERAL_FIT = (
@@ -36,11 +36,16 @@ class MarkFile:
 
 @dataclass(frozen=True)
 class MarkRequest:
-    """What segments become: the project's labels, and what the user said about segment numbers."""
+    """What segments become: the project's labels, and what the user said about segment numbers.
+
+    Attributes:
+        work_dir: where label maps pass through on disk.
+    """
 
     labels: tuple[Label, ...]
     label_map: LabelMap | None
     salt: str
+    work_dir: Path
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,17 @@ class CaseReading:
     case: Case
     mask: Mask
     notes: tuple[str, ...]
+
+
+def segmentations_among(files: Sequence[Path], work_dir: Path) -> list[Path]:
+    """Return those files that are DICOM segmentations; they are looked into in the decoder."""
+    found = []
+    calls = (Call(is_segmentation, (file,), (file,)) for file in files)
+    with Decoding(calls, work_dir, load_settings()) as decoding:
+        for file in files:
+            with suppress(FileRefused):  # reading it as a mask will say why
+                found += [file for is_one in decoding.answers() if is_one]
+    return found
 
 
 def find_readings(
@@ -70,14 +86,18 @@ def find_readings(
 
 
 def _reading_of(file: MarkFile, cases: Sequence[Case], request: MarkRequest) -> CaseReading:
-    keys = marked_series(file.path, request.salt, load_settings())
+    settings = load_settings()
+    wanted = Call(marked_series, (file.path, request.salt, settings), (file.path,))
+    keys = ask(wanted, settings, request.work_dir)
     named = [case for case in cases if case.series_key is not None and case.series_key in keys]
     candidates = named or [case for case in cases if case.info.affine_lps is not None]
     fitting: list[CaseReading] = []
     refusal: LabelError | None = None
     for case in candidates:
         try:
-            mask, notes = read_mask_noting(file.path, case.info, request.labels, request.label_map)
+            mask, notes = read_mask_noting(
+                file.path, case.info, request.labels, request.label_map, request.work_dir
+            )
         except LabelError as error:
             refusal = refusal or error
             continue

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from core.errors import LabelError, SightlineError
-from core.imaging.archives import is_archive, unpack_archive
 from core.imaging.formats import ARCHIVE_SUFFIXES, is_companion, is_volume_name
 from core.imaging.found import Found, Skipped, patient_key
-from core.imaging.scan import count_sources, scan
+from core.imaging.scan import count_planned, is_archive, plan_scan, read_plan, unpack_once
+from core.imaging.walk import files_below
 from core.jobs.context import JobContext
 from core.jobs.image_table import ImageTable, read_table
-from core.jobs.import_segmentations import MarkFile, MarkRequest, find_readings, is_segmentation
+from core.jobs.import_segmentations import MarkFile, MarkRequest, find_readings, segmentations_among
 from core.jobs.payloads import ImportPayload
 from core.readings.label_values import LabelMap
 from core.readings.masks import read_mask_noting
@@ -83,8 +82,9 @@ def _import_images(
     paths = [Path(path) for path in payload.paths]
     unpacked = context.work_dir / "images"
     share = IMAGES_SHARE if payload.labels else 1.0
-    total = max(1, count_sources(paths, unpacked, settings))
-    found_items = scan(paths, unpacked, context.workspace.salt, settings)
+    plan = plan_scan(paths, unpacked, settings)
+    total = max(1, count_planned(plan))
+    found_items = read_plan(plan, unpacked, context.workspace.salt, settings)
     for done, item in enumerate(found_items, start=1):
         if isinstance(item, Skipped) and item.marks is not None:
             outcome.marks.append(MarkFile(item.marks, shown_name(item.source, payload.display_names)))
@@ -117,6 +117,7 @@ def _add_case(
         metadata=found.metadata | row.metadata,
         original=found.original,
         series_key=found.series_key,
+        array_file=found.array_file,
     )
     try:
         case = context.workspace.add_case(project.id, new)
@@ -160,12 +161,13 @@ def shown_name(source: str, display_names: dict[str, str]) -> str:
 def _import_labels(
     context: JobContext, project: Project, payload: ImportPayload, path: Path, outcome: Outcome
 ) -> None:
-    root, files = label_files(path, context.work_dir / "labels")
+    root, files = label_files(path, context.work_dir / "labels", outcome)
     if not files:
         raise LabelError(f"No mask files were found at {path.name}; check the path.")
     names = {file: shown_name(str(file.relative_to(root)), payload.display_names) for file in files}
     known = {mark.path.resolve() for mark in outcome.marks}
-    for file in filter(is_segmentation, files):  # their match is the series they name, not their file name
+    # The match of segmentations is the series they name, not their file name.
+    for file in segmentations_among(files, context.work_dir):
         name = names.pop(file)
         if file.resolve() not in known:
             outcome.marks.append(MarkFile(file, name))
@@ -185,7 +187,8 @@ def _import_segmentations(
 ) -> None:
     if not outcome.marks:
         return
-    request = MarkRequest(project.labels, as_label_map(payload.label_map), context.workspace.salt)
+    label_map = as_label_map(payload.label_map)
+    request = MarkRequest(project.labels, label_map, context.workspace.salt, context.work_dir)
     cases = context.workspace.list_cases(project.id)
     for found in find_readings(outcome.marks, cases, request):
         if isinstance(found, Skipped):
@@ -199,7 +202,7 @@ def _import_segmentations(
         context.raise_if_stopped()
 
 
-def label_files(path: Path, unpacked: Path) -> tuple[Path, list[Path]]:
+def label_files(path: Path, unpacked: Path, outcome: Outcome) -> tuple[Path, list[Path]]:
     """Return (folder the names are relative to, mask files) of a file, folder or archive.
 
     Raises:
@@ -208,21 +211,15 @@ def label_files(path: Path, unpacked: Path) -> tuple[Path, list[Path]]:
     """
     if not path.exists():
         raise LabelError(f"There are no masks at {path}; check the path.")
-    if path.is_file() and is_archive(path):
-        if not unpacked.exists():  # a resumed job finds what its first attempt unpacked
-            unpack_archive(path, unpacked, load_settings())
-        path = unpacked
+    settings = load_settings()
     if path.is_file():
-        return path.parent, [path]
-    return path, sorted(_visible_files(path))
-
-
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        parts = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if path.is_file() and not path.is_symlink() and not hidden and not is_companion(path):
-            yield path
+        if not is_archive(path, settings):
+            return path.parent, [path]
+        path, skipped = unpack_once(path, unpacked, settings)
+        for item in skipped:
+            outcome.skip(item.source, item.reason)
+    files = (item for item in files_below(path) if isinstance(item, Path))
+    return path, sorted(file for file in files if not is_companion(file))
 
 
 def _add_reading(
@@ -231,7 +228,8 @@ def _add_reading(
     source, file = pair
     case = outcome.by_source[source]
     try:
-        mask, notes = read_mask_noting(file, case.info, project.labels, as_label_map(payload.label_map))
+        label_map = as_label_map(payload.label_map)
+        mask, notes = read_mask_noting(file, case.info, project.labels, label_map, context.work_dir)
         context.workspace.save_reading(case.id, payload.reader, mask, note="imported", actor="import")
     except SightlineError as error:
         outcome.skip(shown_name(file.name, payload.display_names), str(error))

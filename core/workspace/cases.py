@@ -12,7 +12,7 @@ from sqlalchemy import Select, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound, StorageError
-from core.imaging.stored import hash_array, read_image
+from core.imaging.stored import hash_array, hash_array_file, read_image
 from core.types import SPLITS, Image, ImageInfo, Split, info_from_json, info_to_json
 from core.workspace.database import now
 from core.workspace.files import IMAGE_ENDING
@@ -77,10 +77,10 @@ def add_case(store: Store, project_id: int, found: NewCase) -> Case:
     """Store an image as a case; see ``Workspace.add_case``."""
     clean = clean_name(found.name[:190] or "image", "A case")
     found = dataclasses.replace(found, name=clean, split=check_split(found.split))
-    sha256 = hash_array(found.image.array)
+    sha256 = hash_array_file(found.array_file) if found.array_file else hash_array(found.image.array)
     path = store.files.path_of(sha256, IMAGE_ENDING)
     for _ in range(MAX_TRIES):
-        store.files.put_image(found.image.array, sha256)
+        store.files.put_image(found.image.array, sha256, found.array_file)
         original = store.files.put_original(found.original) if found.original else None
         paths = [path, store.files.path_of_name(original)] if original else [path]
         with store.database.write() as session:

@@ -12,7 +12,7 @@ from core.errors import StorageError
 from core.imaging.formats import SUFFIXES
 from core.imaging.found import Original
 from core.imaging.originals import write_original
-from core.imaging.stored import hash_array, write_array
+from core.imaging.stored import adopt_array, hash_array, write_array
 from core.readings.reading import Reading
 from core.readings.stored import hash_reading, write_reading
 from core.types import Array
@@ -38,10 +38,23 @@ class FileStore:
         """Return where a file lies whose name is its hash and its ending."""
         return self.root / name[:2] / name
 
-    def put_image(self, array: Array, sha256: str | None = None) -> str:
-        """Store an array unless it is there; returns its hash."""
+    def put_image(self, array: Array, sha256: str | None = None, array_file: Path | None = None) -> str:
+        """Store an array unless it is there; returns its hash.
+
+        Args:
+            array: the pixels.
+            sha256: their hash, when it is known.
+            array_file: an ``.npy`` file of the same array, to be moved here instead of writing it again.
+        """
         sha256 = sha256 or hash_array(array)
-        self._put(self.path_of(sha256, IMAGE_ENDING), lambda path: write_array(array, path))
+
+        def write(path: Path) -> None:
+            if array_file is not None and array_file.exists():  # gone when a sweep made this the second try
+                adopt_array(array_file, path)
+            else:
+                write_array(array, path)
+
+        self._put(self.path_of(sha256, IMAGE_ENDING), write)
         return sha256
 
     def put_reading(self, reading: Reading, sha256: str | None = None) -> str:

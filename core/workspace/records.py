@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from core.imaging.found import Original
@@ -34,6 +35,8 @@ class NewCase:
     Attributes:
         original: a file to be kept beside the image, because it holds more (a whole slide).
         series_key: salted hash of the DICOM series it came from.
+        array_file: an ``.npy`` file that holds exactly the image's pixels; the store moves it to its place
+            instead of writing them again. It must lie on the store's disk to be moved.
     """
 
     name: str
@@ -44,6 +47,7 @@ class NewCase:
     metadata: dict[str, str] = field(default_factory=dict)
     original: Original | None = None
     series_key: str | None = None
+    array_file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -89,14 +89,20 @@ def test_archives_and_refused_files(tmp_path):
     assert all(record["reason"].endswith(".") for record in records[1:])
 
 
-@pytest.mark.parametrize("name", ["anatomical.nii", "example4d.nii.gz", "test.mgz", "standard.nii.gz"])
-def test_volumes_equal_nibabel(shared_data, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "volumes"),
+    [("anatomical.nii", 1), ("example4d.nii.gz", 2), ("test.mgz", 1), ("standard.nii.gz", 1)],
+)
+def test_volumes_equal_nibabel(shared_data, tmp_path, name, volumes):
     path = shared_data / "nifti_nibabel" / name
-    record, *_ = look(tmp_path, path)
+    records = look(tmp_path, path)
     image = nibabel.load(path)
-    assert matches(record, np.asarray(image.dataobj.get_unscaled()))
-    assert record["orientation"] == "".join(nibabel.aff2axcodes(image.affine))
-    assert record["kind"] == "nifti"
+    stored = np.asarray(image.dataobj.get_unscaled())
+    assert len(records) == volumes
+    for number, record in enumerate(records):
+        assert matches(record, stored if volumes == 1 else stored[..., number])
+        assert record["orientation"] == "".join(nibabel.aff2axcodes(image.affine))
+        assert record["kind"] == "nifti"
 
 
 def pictures(folder: Path) -> dict[str, np.ndarray]:

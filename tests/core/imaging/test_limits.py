@@ -17,8 +17,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELos
 
 from core.errors import FileRefused
 from core.imaging.archives import unpack_archive
+from core.imaging.caps import Caps
 from core.imaging.dicom import read_dicom_series
-from core.imaging.limits import check_declared_size, check_ratio
+from core.imaging.limits import check_declared_size, check_ratio, watch_declared
 from core.imaging.nifti import read_nifti
 from core.settings import Settings
 from tests.core.imaging.dicom_files import build, save
@@ -208,6 +209,33 @@ def test_ratio_of_an_archive(tmp_path, monkeypatch):
     path = archive(tmp_path / "bomb.zip", {str(number): b"\0" * 2**20 for number in range(6)})
     with pytest.raises(FileRefused, match="cannot be"):
         unpack_archive(path, tmp_path / "into", SETTINGS)
+
+
+def test_time_is_asked_for_what_an_archive_holds(tmp_path):
+    path = archive(tmp_path / "a.zip", {f"{number}.bin": bytes(2**20) for number in range(5)})
+    heard = []
+    watch_declared(heard.append)
+    try:
+        unpack_archive(path, tmp_path / "into", SETTINGS)
+    finally:
+        watch_declared(None)
+    assert heard == sorted(heard)
+    assert 5 * 2**20 <= heard[-1] < 6 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("declared", "stored", "seconds"),
+    [
+        (0, 10**9, 15),
+        (2**26, 10**9, 15),
+        (2**26 + 4 * 10**6, 10**9, 17),
+        (10**9, 10**6, 15),
+        (10**9, 2 * 10**6, 45),
+    ],
+)
+def test_time_for_what_is_declared_and_believed(declared, stored, seconds):
+    caps = Caps(memory_bytes=1, seconds=15, file_bytes=1, stored_bytes=stored)
+    assert caps.seconds_for(declared) == pytest.approx(seconds, abs=1)
 
 
 def test_nested_archive_and_one_damaged_member(tmp_path):

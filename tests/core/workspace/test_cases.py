@@ -41,6 +41,19 @@ def test_a_case_comes_back_as_it_was(workspace: Workspace) -> None:
     assert alone.patient_key == f"case:case 1-{alone.id}"
 
 
+def test_a_finished_file_is_moved_in_and_the_same_as_written(workspace: Workspace, tmp_path: Path) -> None:
+    project, image = samples.project(workspace), samples.image(1)
+    written = samples.case(workspace, project, 1)
+    workspace.delete_cases([written.id])
+    for number in range(2):
+        np.save(tmp_path / f"{number}.npy", image.array)
+        new = NewCase("case 1", image, "a.png", array_file=tmp_path / f"{number}.npy")
+        case = workspace.add_case(project.id, new)
+        assert (case.image_sha256, case.existing) == (written.image_sha256, number == 1)
+        np.testing.assert_array_equal(workspace.load_image(case).array, image.array)
+    assert [path.name for path in tmp_path.glob("*.npy")] == ["1.npy"]  # what is there already is left alone
+
+
 def test_importing_again_adds_nothing(workspace: Workspace) -> None:
     project = samples.project(workspace)
     first = workspace.add_case(project.id, NewCase("a", samples.image(1), "a.png"))

@@ -313,15 +313,13 @@ def test_a_file_that_a_sweep_takes_away_meanwhile_is_put_back(
     files = workspace.store.files
     put, calls = files.put_image, []
 
-    def put_then_lose(array: np.ndarray, sha256: str | None = None) -> str:
-        calls.append(put(array, sha256))
+    def put_then_lose(array: np.ndarray, sha256: str | None = None, array_file: Path | None = None) -> str:
+        calls.append(put(array, sha256, array_file))
         if len(calls) == 1:
             shutil.rmtree(files.path_of(calls[0], ".npy").parent)
         return calls[-1]
 
-    monkeypatch.setattr(
-        type(files), "put_image", lambda self, array, sha256=None: put_then_lose(array, sha256)
-    )
+    monkeypatch.setattr(type(files), "put_image", lambda self, *given: put_then_lose(*given))
     case = samples.case(workspace, project, 1)
     assert len(calls) == 2 and workspace.load_image(case).array.shape == samples.SIZE
 
