@@ -13,9 +13,10 @@ from core.errors import FileRefused
 from core.imaging.dicom_geometry import Plane, Stack, dose_planes, plane_of, single_affine, stack_planes
 from core.imaging.dicom_header import Header, is_dicom, metadata_of, read_header
 from core.imaging.dicom_pixels import color_or_value_type, decode_into, plan_values, window_of
-from core.imaging.found import Found, Skipped, patient_key
+from core.imaging.found import Found, Skipped
 from core.imaging.geometry import spacing_from_affine
 from core.imaging.limits import check_declared_size, refusing
+from core.imaging.patient import dataset_key
 from core.imaging.values import narrow
 from core.settings import Settings
 from core.types import Array, Image, ImageInfo, Layout
@@ -199,7 +200,8 @@ def _found_slices(array: Array, kept: list[Slice], suffix: str, salt: str, shown
     name = f"{_series_name(first.header)} ({len(kept)} {'slices' if stack.is_space else 'frames'}){suffix}"
     found = _found(first.header, Image(_locked(array), info), name, salt, shown)
     folder = Path(shown(path)).parent.as_posix()
-    return replace(found, source=shown(path) if folder == "." else folder)
+    files = tuple(kept[index].header.path for index in stack.order)
+    return replace(found, source=shown(path) if folder == "." else folder, files=files)
 
 
 def _read_clip(header: Header, salt: str, settings: Settings, shown: NameOf) -> Iterator[Found | Skipped]:
@@ -281,9 +283,8 @@ def _info(
 
 
 def _found(header: Header, image: Image, name: str, salt: str, shown: NameOf) -> Found:
-    raw = str(header.dataset.get("PatientID") or header.dataset.get("PatientName") or "").strip()
-    key = patient_key(raw, salt) if raw else None
-    return Found(image=image, name=name, source=shown(header.path), patient_key=key)
+    key = dataset_key(header.dataset, salt)
+    return Found(image=image, name=name, source=shown(header.path), patient_key=key, files=(header.path,))
 
 
 def _series_name(header: Header) -> str:

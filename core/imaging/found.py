@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from dataclasses import dataclass
+from pathlib import Path
 
+from core.imaging.headers import Headers
 from core.types import Image
 
 
@@ -19,6 +19,8 @@ class Found:
         source: relative path shown to the user.
         patient_key: salted hash of the DICOM PatientID, None where the file names no patient.
         group: what belongs together beyond the patient; empty when unknown.
+        files: the DICOM files it was read from, in slice order; empty for other kinds.
+        headers: their headers, when the caller of ``scan`` asked for them.
     """
 
     image: Image
@@ -26,22 +28,18 @@ class Found:
     source: str
     patient_key: str | None = None
     group: str = ""
+    files: tuple[Path, ...] = ()
+    headers: Headers | None = None
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that gave no image, with the reason in one sentence."""
+    """A file that gave no image, with the reason in one sentence.
+
+    Attributes:
+        kind: "dicom", "nifti" or "raster"; empty when it was recognised as nothing.
+    """
 
     source: str
     reason: str
-
-
-def patient_key(raw: str, salt: str) -> str:
-    """Hash a patient identifier so that equal patients match and nobody can be named without the salt.
-
-    Args:
-        raw: the identifier as the file has it; surrounding blanks do not count.
-        salt: this workspace's secret.
-    """
-    digest = hmac.new(salt.encode(), raw.strip().encode(), hashlib.sha256)
-    return f"patient-{digest.hexdigest()[:16]}"
+    kind: str = ""

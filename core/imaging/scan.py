@@ -16,6 +16,7 @@ from core.errors import FileRefused
 from core.imaging.archives import is_zip, unpack_zip
 from core.imaging.found import Found, Skipped
 from core.imaging.limits import refusing
+from core.imaging.profiles import Profile
 from core.settings import Settings
 
 Kind = Literal["dicom", "nifti", "raster"]
@@ -46,7 +47,9 @@ class Work:
     entries: list[Entry] = field(default_factory=list)
 
 
-def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
+def scan(
+    paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings, profile: Profile | None = None
+) -> Iterator[Found | Skipped]:
     """Read every image in the files, folders and zip archives given, in sorted order.
 
     Kinds are recognised by content, then by ending. DICOM files are brought together to series over folders.
@@ -57,6 +60,8 @@ def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -
         work_dir: archives are unpacked below it; the caller removes it.
         salt: the workspace's secret for patient keys.
         settings: limits.
+        profile: what is left of the patient's identity in what DICOM images bring along (names, facts, headers);
+            None when no header is wanted. With a profile, pictures are also searched for printed text.
 
     Raises:
         StorageError: when the disk is full.
@@ -66,7 +71,7 @@ def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -
         if isinstance(item, Skipped):
             yield item
             continue
-        for result in decode(item, salt, settings):
+        for result in decode(item, salt, settings, profile):
             if isinstance(result, Found) and item.kind == "dicom":
                 names[result.name] += 1
                 if names[result.name] > 1:  # names come from series numbers, which repeat between patients
@@ -79,7 +84,17 @@ def count_sources(paths: Iterable[Path], work_dir: Path, settings: Settings) -> 
     return len(_plan(paths, work_dir, settings))
 
 
-def decode(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
+def list_files(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[list[str]]:
+    """Return, for each path, how its files are shown, in the order of ``scan``; archives count as their members."""
+    return [
+        [item.shown if isinstance(item, Entry) else item.source for item in _walk(root, root.name, work_dir, settings)]
+        for root in paths
+    ]
+
+
+def decode(
+    work: Work, salt: str, settings: Settings, profile: Profile | None = None
+) -> Iterator[Found | Skipped]:
     """Decode the files of one image or series: the one door that untrusted pixels come through.
 
     Whatever a decoder may do happens below this function, so that it can move to a capped child process.
@@ -87,21 +102,44 @@ def decode(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skippe
     first = work.entries[0]
     try:
         with refusing(first.path.name):
-            if work.kind == "dicom":
-                from core.imaging.dicom import iter_dicom_images
-
-                shown = {entry.path: entry.shown for entry in work.entries}
-                yield from iter_dicom_images(list(shown), salt, settings, shown.__getitem__)
-            elif work.kind == "nifti":
-                from core.imaging.nifti import read_nifti
-
-                yield replace(read_nifti(first.path, settings), source=first.shown)
-            else:
-                from core.imaging.raster import read_raster
-
-                yield replace(read_raster(first.path, settings), source=first.shown)
+            for item in _read_images(work, salt, settings):
+                if isinstance(item, Skipped):
+                    yield replace(item, kind=work.kind)
+                else:
+                    yield item if profile is None else _with_identity(item, salt, profile)
     except FileRefused as error:
-        yield Skipped(first.shown, str(error))
+        yield Skipped(first.shown, str(error), work.kind)
+
+
+def _read_images(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
+    first = work.entries[0]
+    if work.kind == "dicom":
+        from core.imaging.dicom import iter_dicom_images
+
+        shown = {entry.path: entry.shown for entry in work.entries}
+        yield from iter_dicom_images(list(shown), salt, settings, shown.__getitem__)
+    elif work.kind == "nifti":
+        from core.imaging.nifti import read_nifti
+
+        yield replace(read_nifti(first.path, settings), source=first.shown)
+    else:
+        from core.imaging.raster import read_raster
+
+        yield replace(read_raster(first.path, settings), source=first.shown)
+
+
+def _with_identity(found: Found, salt: str, profile: Profile) -> Found:
+    """Return an image with its headers by the profile, and with warnings about what its pixels may tell."""
+    from core.imaging.burned_in import pixel_warnings
+
+    if found.files:
+        from core.imaging.deidentify import Rules
+        from core.imaging.dicom_keep import with_headers
+
+        found = with_headers(found, Rules(salt, profile))
+    said = pixel_warnings(found.image)
+    info = replace(found.image.info, warnings=(*found.image.info.warnings, *said))
+    return replace(found, image=replace(found.image, info=info)) if said else found
 
 
 def recognise(path: Path) -> Kind | None:

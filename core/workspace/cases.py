@@ -11,10 +11,11 @@ from sqlalchemy import Select, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound, StorageError
+from core.imaging.headers import Headers, headers_from_bytes
 from core.imaging.stored import hash_array, read_image
 from core.types import SPLITS, Image, ImageInfo, Split, info_from_json, info_to_json
 from core.workspace.database import now
-from core.workspace.files import IMAGE_ENDING
+from core.workspace.files import HEADERS_ENDING, IMAGE_ENDING
 from core.workspace.projects import clean_name, project_row, refuse_while_busy
 from core.workspace.records import Case, NewCase
 from core.workspace.results import audit
@@ -63,6 +64,8 @@ def _to_case(row: CaseRow, sha256: str, info: dict[str, Any]) -> Case:
         metadata=row.case_metadata,
         created_at=row.created_at,
         duplicate_of=row.duplicate_of,
+        source_key=row.source_key,
+        headers_sha256=row.headers_sha256,
     )
 
 
@@ -79,20 +82,27 @@ def add_case(store: Store, project_id: int, found: NewCase) -> Case:
     path = store.files.path_of(sha256, IMAGE_ENDING)
     for _ in range(MAX_TRIES):
         store.files.put_image(found.image.array, sha256)
+        headers = None if found.headers is None else store.files.put_headers(found.headers)
+        paths = [path] if headers is None else [path, store.files.path_of(headers, HEADERS_ENDING)]
         with store.database.write() as session:
-            if path.exists():  # else a sweep was faster; the file is put back outside the lock
-                return _add(session, project_id, found, sha256)
+            if all(stored.exists() for stored in paths):  # else a sweep was faster; put back outside the lock
+                return _add(session, project_id, found, (sha256, headers))
     raise StorageError("The image could not be stored, something keeps removing it; look at the home folder.")
 
 
-def _add(session: Session, project_id: int, found: NewCase, sha256: str) -> Case:
+def _add(session: Session, project_id: int, found: NewCase, stored: tuple[str, str | None]) -> Case:
+    """Add the rows of a case whose image and headers lie stored under the hashes given."""
+    sha256, headers = stored
     project_row(session, project_id)
     twins = session.execute(
         select_cases().where(CaseRow.project_id == project_id, ImageRow.sha256 == sha256).order_by(CaseRow.id)
     ).all()
     for row, _, info in twins:
-        if _is_name_of(row.name, found.name) and _same_geometry(info_from_json(info), found.image.info):
-            _fill_gaps(row, found)
+        same_file = row.source_key is not None and row.source_key == found.source_key
+        if (same_file or _is_name_of(row.name, found.name)) and _same_geometry(
+            info_from_json(info), found.image.info
+        ):
+            _fill_gaps(row, found, headers)
             return dataclasses.replace(_to_case(row, sha256, info), existing=True)
     image = ImageRow(sha256=sha256, info=info_to_json(found.image.info))
     session.add(image)
@@ -106,6 +116,8 @@ def _add(session: Session, project_id: int, found: NewCase, sha256: str) -> Case
         split=found.split,
         case_metadata=dict(found.metadata),
         duplicate_of=twins[0][0].id if twins else None,
+        source_key=found.source_key,
+        headers_sha256=headers,
         created_at=now(),
     )
     session.add(row)
@@ -127,8 +139,9 @@ def _same_geometry(a: ImageInfo, b: ImageInfo) -> bool:
     return (a.layout, a.spacing_mm, a.affine_lps) == (b.layout, b.spacing_mm, b.affine_lps)
 
 
-def _fill_gaps(row: CaseRow, found: NewCase) -> None:
+def _fill_gaps(row: CaseRow, found: NewCase, headers: str | None) -> None:
     """Take from a repeated import what the first one did not know, such as a table given only now."""
+    row.headers_sha256 = row.headers_sha256 or headers
     if row.split is None:
         row.split = found.split
     if found.patient_key and row.patient_key.startswith(OWN_PATIENT):
@@ -230,6 +243,16 @@ def delete_cases(store: Store, case_ids: list[int]) -> int:
 def load_image(store: Store, case: Case) -> Image:
     """Open a case's image."""
     return _open(store, case.image_sha256, case.info, case.name)
+
+
+def load_headers(store: Store, case: Case) -> Headers | None:
+    """Open a case's DICOM headers; see ``Workspace.load_headers``."""
+    if case.headers_sha256 is None:
+        return None
+    try:
+        return headers_from_bytes(store.files.path_of(case.headers_sha256, HEADERS_ENDING).read_bytes())
+    except (OSError, ValueError) as error:
+        raise StorageError(f"The kept headers of {case.name} are missing or damaged; import it again.") from error
 
 
 def load_image_by_id(store: Store, image_id: int) -> Image:

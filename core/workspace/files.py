@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from core.errors import StorageError
+from core.imaging.headers import Headers, hash_headers, headers_to_bytes
 from core.imaging.stored import hash_array, write_array
 from core.readings.reading import Reading
 from core.readings.stored import hash_reading, write_reading
@@ -16,6 +17,7 @@ from core.types import Array
 
 IMAGE_ENDING = ".npy"
 READING_ENDING = ".npz"
+HEADERS_ENDING = ".headers"
 PART_ENDING = ".part"
 
 
@@ -41,6 +43,13 @@ class FileStore:
         self._put(self.path_of(sha256, READING_ENDING), lambda path: write_reading(reading, path))
         return sha256
 
+    def put_headers(self, headers: Headers) -> str:
+        """Store DICOM headers unless they are there; returns their hash."""
+        content = headers_to_bytes(headers)
+        sha256 = hash_headers(content)
+        self._put(self.path_of(sha256, HEADERS_ENDING), lambda path: _write_bytes(content, path))
+        return sha256
+
     def _put(self, path: Path, write: Callable[[Path], None]) -> None:
         try:
             if path.exists():
@@ -58,6 +67,20 @@ class FileStore:
         """Yield every file, half-written ones too."""
         for folder in sorted(self.root.glob("??")):
             yield from folder.iterdir()
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    """Write a file under a temporary name, flush it to disk, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART_ENDING}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _flush_folder(folder: Path) -> None:

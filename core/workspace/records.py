@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from core.imaging.headers import Headers
 from core.types import Image, ImageInfo, Label, Split
 
 ReaderKind = Literal["person", "model"]
@@ -28,7 +29,12 @@ class Project:
 
 @dataclass(frozen=True)
 class NewCase:
-    """What ``Workspace.add_case`` takes in. Without a patient key the case is its own patient."""
+    """What ``Workspace.add_case`` takes in. Without a patient key the case is its own patient.
+
+    Attributes:
+        source_key: salted hash of the file's own name, where that name itself is not kept.
+        headers: DICOM headers to keep beside the pixels.
+    """
 
     name: str
     image: Image
@@ -36,6 +42,8 @@ class NewCase:
     patient_key: str | None = None
     split: Split | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    source_key: str | None = None
+    headers: Headers | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class Case:
         metadata: columns of an imported table.
         duplicate_of: id of another case of the project with the very same pixels.
         existing: True when ``add_case`` found this case already there and added nothing.
+        source_key: salted hash of the file's own name, where the name is not kept (see ``core.imaging.names``).
+        headers_sha256: which kept DICOM headers belong to it; None for other images.
     """
 
     id: int
@@ -63,6 +73,8 @@ class Case:
     created_at: datetime
     duplicate_of: int | None = None
     existing: bool = False
+    source_key: str | None = None
+    headers_sha256: str | None = None
 
 
 @dataclass(frozen=True)
