@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,21 @@ class Entry:
 
     path: Path
     shown: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look through files found.
+
+    Attributes:
+        images: how many images or skipped files ``scan`` will report.
+        kinds: which kinds of image there are.
+        files: how the files of each path are shown.
+    """
+
+    images: int
+    kinds: frozenset[Kind]
+    files: list[list[str]]
 
 
 @dataclass
@@ -84,12 +99,17 @@ def count_sources(paths: Iterable[Path], work_dir: Path, settings: Settings) -> 
     return len(_plan(paths, work_dir, settings))
 
 
+def survey(paths: Sequence[Path], work_dir: Path, settings: Settings) -> Survey:
+    """Look through files as ``scan`` will, by headers only: what there is, without reading an image."""
+    plan = _plan(paths, work_dir, settings)
+    kinds = {item.kind for item in plan if isinstance(item, Work)}
+    return Survey(len(plan), frozenset(kinds), list_files(paths, work_dir, settings))
+
+
 def list_files(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[list[str]]:
-    """Return, for each path, how its files are shown, in the order of ``scan``; archives count as their members."""
-    return [
-        [item.shown if isinstance(item, Entry) else item.source for item in _walk(root, root.name, work_dir, settings)]
-        for root in paths
-    ]
+    """Return how the files of each path are shown, in the order of ``scan``; archives count by their members."""
+    items = [_walk(root, root.name, work_dir, settings) for root in paths]
+    return [[item.shown if isinstance(item, Entry) else item.source for item in each] for each in items]
 
 
 def decode(

@@ -56,7 +56,7 @@ class Case:
         metadata: columns of an imported table.
         duplicate_of: id of another case of the project with the very same pixels.
         existing: True when ``add_case`` found this case already there and added nothing.
-        source_key: salted hash of the file's own name, where the name is not kept (see ``core.imaging.names``).
+        source_key: salted hash of the file's own name, where the name is not kept (see ``core.jobs.import_names``).
         headers_sha256: which kept DICOM headers belong to it; None for other images.
     """
 
