@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from core.types import Array, Image, ImageInfo
+from core.types import Array, Image
 
 # Screens, cameras, scanners and fluoroscopy, whose pictures show what was on the screen or the film.
 TEXT_MODALITIES = {
@@ -35,6 +35,7 @@ CONVERSIONS = {
 }  # fmt: skip
 SCREEN_WORDS = ("SCREEN SAVE", "SCREENSHOT", "SCREEN", "DOSE_INFO", "REPORT", "CAPTURE")
 HEAD_WORDS = ("HEAD", "FACE", "SKULL", "BRAIN", "ORBIT", "JAW", "MAXILLA", "MANDIBLE", "SINUS", "WHOLEBODY")
+FACE_MODALITIES = ("CT", "MR", "PT")
 FACE_SLICES = 20  # fewer do not make a surface
 
 MAX_SIDE = 2048
@@ -45,19 +46,21 @@ LETTER_PIXELS = 5  # smallest letter height
 EVEN_GROUND, EVEN_LETTERS = 0.09, 0.2  # standard deviations within the row, of the picture's range
 
 
-def header_warnings(dataset: Any, info: ImageInfo) -> tuple[str, ...]:
+def header_warnings(dataset: Any, slices: int) -> tuple[str, ...]:
     """Say what a DICOM header lets one expect in the pixels.
 
     Args:
         dataset: the header.
-        info: the image read from it.
-
-    Source: DICOM PS3.3, C.7.6.1 (Burned In Annotation, Recognizable Visual Features); C.8.6.1 (Conversion Type).
+        slices: of the volume it belongs to; 1 for a single picture, and for frames in time.
     """
-    return tuple(sentence for sentence in (_text_sentence(dataset), _face_sentence(dataset, info)) if sentence)
+    return tuple(said for said in (text_warning(dataset), face_warning(dataset, slices)) if said)
 
 
-def _text_sentence(dataset: Any) -> str:
+def text_warning(dataset: Any) -> str:
+    """Say that a header lets one expect text in the pixels; empty when it does not.
+
+    Source: DICOM PS3.3, C.7.6.1 (Burned In Annotation); C.8.6.1 (Conversion Type).
+    """
     said = str(dataset.get("BurnedInAnnotation") or "").upper()
     if said == "YES":
         return "The file says that text is burned into its pixels; look for names before sharing it."
@@ -85,11 +88,21 @@ def _kind(dataset: Any) -> str:
     return ""
 
 
-def _face_sentence(dataset: Any, info: ImageInfo) -> str:
+def face_warning(dataset: Any, slices: int) -> str:
+    """Say that a face can be made visible from a volume of the head; empty when not.
+
+    Only what the header says of the body part counts: sizes do not tell a head from a knee.
+
+    Args:
+        dataset: the header of a slice.
+        slices: how many the volume has.
+
+    Source: DICOM PS3.3, C.7.6.1 (Recognizable Visual Features).
+    """
     said = str(dataset.get("RecognizableVisualFeatures") or "").upper()
     part = str(dataset.get("BodyPartExamined") or "").upper().replace(" ", "")
-    is_head = any(word in part for word in HEAD_WORDS) and info.modality in ("CT", "MR", "PT")
-    if said == "YES" or (said != "NO" and is_head and info.is_volume and info.slices >= FACE_SLICES):
+    is_head = any(word in part for word in HEAD_WORDS) and dataset.get("Modality") in FACE_MODALITIES
+    if said == "YES" or (said != "NO" and is_head and slices >= FACE_SLICES):
         return "A face can be made visible from this volume of the head; remove it before sharing."
     return ""
 

@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
-from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
+from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID
 
 from core.imaging.deidentify_names import Identity, identity_of
 from core.imaging.deidentify_table import BIRTH, REPEATED_GROUPS, TIMEZONE, actions_with
@@ -57,7 +57,15 @@ STRUCTURE = frozenset(
         0x0040A010, 0x0040A040, 0x0040A050, 0x0040A491, 0x0040A493, 0x0040DB00, 0x00700002, 0x00700005, 0x00700023,
     )
 )  # fmt: skip
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, OverflowError, struct.error)
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    OverflowError,
+    struct.error,
+)
 
 METHODS: dict[str, tuple[str, str]] = {
     "basic": ("113100", "Basic Application Confidentiality Profile"),
@@ -221,7 +229,8 @@ def readable_elements(dataset: Dataset, only: Collection[int] | None = None) -> 
         dataset: where to look.
         only: tags to keep to; None for all.
     """
-    for tag in sorted(dataset.keys() if only is None else (tag for tag in dataset.keys() if tag in only)):
+    tags = set(dataset.keys())
+    for tag in sorted(tags if only is None else tags & set(only)):
         repeated = any(tag.group & 0xFF00 == group for group in REPEATED_GROUPS)
         if tag.is_private or tag.element == 0 or tag.group == 0 or repeated:
             continue
@@ -287,9 +296,9 @@ def _done_before(dataset: Dataset, salt: str) -> bool:
 def _write_meta(out: Dataset, dataset: Dataset) -> None:
     """Give the file a header of its own: no titles of machines, no private part, an empty preamble."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = str(out.get("SOPClassUID") or "")
-    meta.MediaStorageSOPInstanceUID = str(out.get("SOPInstanceUID") or "")
-    meta.TransferSyntaxUID = transfer_syntax(dataset)
+    meta.MediaStorageSOPClassUID = UID(str(out.get("SOPClassUID") or ""))
+    meta.MediaStorageSOPInstanceUID = UID(str(out.get("SOPInstanceUID") or ""))
+    meta.TransferSyntaxUID = UID(transfer_syntax(dataset))
     meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
     out.file_meta = meta
     out.preamble = b"\0" * 128

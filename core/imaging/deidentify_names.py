@@ -47,7 +47,9 @@ def identity_of(dataset: Any) -> Identity:
     """Return the words of names and the numbers in a header's top level."""
     found: set[str] = set()
     for keyword in NAMES:
-        found.update(word for value in _values(dataset.get(keyword)) for word in _split(value) if _counts(word))
+        found.update(
+            word for value in _values(dataset.get(keyword)) for word in _split(value) if _counts(word)
+        )
     for keyword in NUMBERS:
         found.update(value for value in _values(dataset.get(keyword)) if _counts(value))
     for item in dataset.get("OtherPatientIDsSequence") or ():
@@ -60,7 +62,9 @@ def identity_of(dataset: Any) -> Identity:
 def _values(value: Any) -> Iterable[str]:
     if value is None:
         return []
-    several = not isinstance(value, str | bytes) and hasattr(value, "__iter__") and not hasattr(value, "components")
+    several = (
+        not isinstance(value, str | bytes) and hasattr(value, "__iter__") and not hasattr(value, "components")
+    )
     return [plain(str(part)) for part in (value if several else [value])]
 
 

@@ -86,7 +86,7 @@ def actions_with(retained: frozenset[Retained]) -> dict[int, Action]:
     """Return the actions of the basic profile with options that retain something."""
     found = dict(actions())
     for option in retained:
-        found.update({tag: "K" for tag in RETAINED_TAGS[option]})
+        found.update(dict.fromkeys(RETAINED_TAGS[option], "K"))
     if "uids" in retained:
         found = {tag: "K" if action == "U" else action for tag, action in found.items()}
     return found

@@ -37,9 +37,9 @@ def with_headers(found: Found, rules: Rules) -> Found:
     first = read_object(found.files[0], with_pixels=False)
     cleaner = deidentifier_for(first, rules)
     headers = keep_headers(found.files, first, cleaner)
-    warned = dataclasses.replace(
-        found.image.info, warnings=(*found.image.info.warnings, *header_warnings(first, found.image.info))
-    )
+    info = found.image.info
+    said = header_warnings(first, info.slices if info.is_volume else 1)
+    warned = dataclasses.replace(info, warnings=(*info.warnings, *said))
     if rules.profile == "keep":
         image = dataclasses.replace(found.image, info=warned)
         return dataclasses.replace(found, image=image, patient_key=cleaner.key or None, headers=headers)
@@ -101,8 +101,12 @@ def technical_name(info: ImageInfo, headers: Headers, name: str) -> str:
 
 def _clean_info(info: ImageInfo, cleaner: Deidentifier, first: Dataset) -> ImageInfo:
     facts = metadata_of(cleaner.clean(first))
-    metadata = {key: value for key, value in info.metadata.items() if key not in METADATA_KEYWORDS or key in facts}
-    cleaned = dataclasses.replace(info, metadata={**metadata, **{key: facts[key] for key in facts if key in metadata}})
+    metadata = {
+        key: value for key, value in info.metadata.items() if key not in METADATA_KEYWORDS or key in facts
+    }
+    cleaned = dataclasses.replace(
+        info, metadata={**metadata, **{key: facts[key] for key in facts if key in metadata}}
+    )
     return info_from_json(_without_identity(info_to_json(cleaned), cleaner))
 
 

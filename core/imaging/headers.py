@@ -15,7 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 JsonDataset = dict[str, Any]
-SOP_INSTANCE, SERIES_INSTANCE, STUDY_INSTANCE, FRAME_OF_REFERENCE = "00080018", "0020000E", "0020000D", "00200052"
+SOP_INSTANCE, SERIES_INSTANCE, STUDY_INSTANCE, FRAME_OF_REFERENCE = (
+    "00080018",
+    "0020000E",
+    "0020000D",
+    "00200052",
+)
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,31 @@ class Headers:
 
     def text(self, tag: str, index: int = 0) -> str:
         """Return the first value of an element as text; empty when there is none."""
-        values = self.own[index].get(tag, self.shared.get(tag, {})).get("Value") or [""]
-        first = values[0]
-        return str(first.get("Alphabetic", "")) if isinstance(first, dict) else str(first)
+        element = self.own[index].get(tag) or self.shared.get(tag) or {}
+        values = element.get("Value") or [""]
+        return _as_text(values[0])
+
+    def rows(self, index: int = 0) -> list[tuple[str, str, str]]:
+        """Return one slice's header to be read by people: (tag, name, value); what is nested is only counted."""
+        found = []
+        for tag, element in self.dataset(index).items():
+            values = element.get("Value") or []
+            nested = element.get("vr") == "SQ"
+            text = f"{len(values)} items" if nested else ", ".join(_as_text(value) for value in values)
+            found.append((f"({tag[:4]},{tag[4:]})", self.names.get(tag, ""), text))
+        return found
 
     @property
     def instance_uids(self) -> list[str]:
         """SOP Instance UIDs in slice order."""
         return [self.text(SOP_INSTANCE, index) for index in range(len(self.own))]
+
+
+def _as_text(value: Any) -> str:
+    """Return one value as text; of a person's name the first writing that is there."""
+    if isinstance(value, dict):
+        return next((str(part) for part in value.values() if part), "")
+    return "" if value is None else str(value)
 
 
 def headers_to_bytes(headers: Headers) -> bytes:

@@ -106,6 +106,11 @@ def survey(paths: Sequence[Path], work_dir: Path, settings: Settings) -> Survey:
     return Survey(len(plan), frozenset(kinds), list_files(paths, work_dir, settings))
 
 
+def iter_files(paths: Iterable[Path], work_dir: Path, settings: Settings) -> Iterator[Entry | Skipped]:
+    """Yield every file once, archives unpacked below ``work_dir``; what cannot be entered with its reason."""
+    return _walk_all(paths, work_dir, settings)
+
+
 def list_files(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[list[str]]:
     """Return how the files of each path are shown, in the order of ``scan``; archives count by their members."""
     items = [_walk(root, root.name, work_dir, settings) for root in paths]

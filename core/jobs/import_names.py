@@ -26,7 +26,19 @@ from core.readings.match import KNOWN_EXTENSIONS, file_stem
 
 NAMED_KINDS = ("raster", "nifti")
 # Endings that may be shown; that of any other name may be a part of a person's.
-ENDINGS = (*KNOWN_EXTENSIONS, ".zip", ".txt", ".pdf", ".csv", ".json", ".xml", ".html", ".doc", ".docx", ".exe")
+ENDINGS = (
+    *KNOWN_EXTENSIONS,
+    ".zip",
+    ".txt",
+    ".pdf",
+    ".csv",
+    ".json",
+    ".xml",
+    ".html",
+    ".doc",
+    ".docx",
+    ".exe",
+)
 # Words of our own sentences, which a file may have for a name.
 HARMLESS = frozenset(
     (

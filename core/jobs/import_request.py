@@ -38,7 +38,9 @@ def new_staging(home: Path) -> Path:
     try:
         folder.mkdir(parents=True, mode=0o700)
     except OSError as error:
-        raise StorageError(f"The home folder cannot be written ({error.strerror}); check its disk.") from error
+        raise StorageError(
+            f"The home folder cannot be written ({error.strerror}); check its disk."
+        ) from error
     return folder
 
 
@@ -54,7 +56,9 @@ def write_request(folder: Path, request: ImportRequest) -> str:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(request.model_dump_json())
     except OSError as error:
-        raise StorageError(f"The home folder cannot be written ({error.strerror}); check its disk.") from error
+        raise StorageError(
+            f"The home folder cannot be written ({error.strerror}); check its disk."
+        ) from error
     return str(path)
 
 

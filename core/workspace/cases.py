@@ -252,7 +252,9 @@ def load_headers(store: Store, case: Case) -> Headers | None:
     try:
         return headers_from_bytes(store.files.path_of(case.headers_sha256, HEADERS_ENDING).read_bytes())
     except (OSError, ValueError) as error:
-        raise StorageError(f"The kept headers of {case.name} are missing or damaged; import it again.") from error
+        raise StorageError(
+            f"The kept headers of {case.name} are missing or damaged; import it again."
+        ) from error
 
 
 def load_image_by_id(store: Store, image_id: int) -> Image:

@@ -126,6 +126,24 @@ def display_name(name: str) -> str:
     return kept[-200:] or "unnamed"
 
 
+def own_name(place: str, names: list[str]) -> str:
+    """Return what the person who uploaded calls a skipped file, which the job only knows by its place.
+
+    Args:
+        place: "file 3 (.dcm)" or "item 2, file 7"; any other name is returned as it is.
+        names: the uploaded files in their order; only this session knows them.
+    """
+    match = re.fullmatch(r"(?:file|item) (\d+)(?:, (file \d+))?(?: \(\S+\))?", place)
+    if match is None or not names:
+        return place
+    number, inner = int(match.group(1)), match.group(2)
+    if len(names) == 1 and names[0].lower().endswith(".zip"):
+        number, inner = 1, f"file {number}"
+    if number > len(names):
+        return place
+    return f"{names[number - 1]}, {inner}" if inner else names[number - 1]
+
+
 def remove_old(home: Path, now: float | None = None) -> None:
     """Delete staging folders that nobody touched for a week."""
     limit = (now or time.time()) - KEEP_DAYS * 86400
