@@ -29,6 +29,7 @@ from core.imaging.deidentify_table import BIRTH, REPEATED_GROUPS, TIMEZONE, acti
 from core.imaging.deidentify_values import (
     DUMMIES,
     DUMMY_TEXT,
+    keep_time,
     replace_uid,
     secret_digest,
     shift_date,
@@ -42,7 +43,13 @@ from core.imaging.profiles import Profile, Retained
 FREE_TEXT = frozenset(("LT", "ST", "UT", "UC", "UR", "PN", "AE", "AS"))
 SHORT_TEXT = frozenset(("LO", "SH", "CS"))
 TIMES = frozenset(("DA", "DT", "TM"))
+NUMBERS = frozenset(("IS", "DS"))
 BYTES = frozenset(("OB", "UN"))
+LETTERS = {
+    "UI": frozenset("0123456789."),
+    "DS": frozenset("0123456789+-.eE "),
+    "IS": frozenset("0123456789+- "),
+}
 # Free text that objects cannot do without: codes and coding schemes, the picture's own profile and frames.
 KEPT = frozenset(
     (
@@ -150,6 +157,8 @@ class Deidentifier:
             return DataElement(element.tag, element.VR, DUMMIES.get(element.VR))
         if element.VR in SHORT_TEXT or element.tag in KEPT:
             return _with_value(element, _each(element.value, self._without_identity))
+        if element.VR in NUMBERS and str(element.value) in self.identity.words:
+            return DataElement(element.tag, element.VR, None)  # a series numbered by its patient
         return element
 
     def _clean_sequence(self, element: DataElement, action: str, replaced: bool) -> DataElement:
@@ -171,11 +180,11 @@ class Deidentifier:
             return listed
         if vr in TIMES or (vr in FREE_TEXT | BYTES and tag not in KEPT) or not _is_known(tag, vr):
             return "X"
-        return "X" if vr == "UI" and not _is_uid(element.value) else "K"
+        return "K" if _is_of_its_kind(element) else "X"
 
     def _moved(self, vr: str) -> Callable[[str], str]:
-        if vr == "TM" or not self.days:
-            return str
+        if vr == "TM":
+            return keep_time
         return lambda text: (shift_date if vr == "DA" else shift_datetime)(str(text), self.days)
 
     def _other_uid(self, uid: str) -> str:
@@ -250,9 +259,11 @@ def _is_known(tag: int, vr: str) -> bool:
     return vr not in text or bool(expected & text)
 
 
-def _is_uid(value: Any) -> bool:
-    values = value if isinstance(value, MultiValue) else [value]
-    return all(not set(str(uid or "")) - set("0123456789.") for uid in values)
+def _is_of_its_kind(element: DataElement) -> bool:
+    """True when numbers and UIDs, which are kept as text, are written as such; programs let any text pass."""
+    letters = LETTERS.get(element.VR)
+    values = element.value if isinstance(element.value, MultiValue) else [element.value]
+    return letters is None or all(letters.issuperset(str("" if value is None else value)) for value in values)
 
 
 def _is_said(element: DataElement) -> bool:

@@ -25,6 +25,7 @@ DUMMIES: dict[str, Any] = {
 }  # fmt: skip
 
 _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
+_TIME = re.compile(r"\d{2}(:?\d{2}(:?\d{2}(\.\d{1,6})?)?)?")
 _DATETIME = re.compile(r"(\d{4})(\d{2})?(\d{2})?(\d{0,6}(?:\.\d{1,6})?)([+-]\d{4})?")
 
 
@@ -97,6 +98,11 @@ def shift_datetime(text: str, days: int) -> str:
         return ""
     precision = 8 if day else 6 if month else 4
     return moved.strftime("%Y%m%d").rjust(8, "0")[:precision] + (rest or "") + (zone or "")
+
+
+def keep_time(text: str) -> str:
+    """Return a TM value as it is; what is no time becomes empty."""
+    return str(text) if _TIME.fullmatch(str(text).strip()) else ""
 
 
 def _moved(year: str, month: str, day: str, days: int) -> date | None:
