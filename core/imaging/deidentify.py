@@ -238,8 +238,9 @@ def readable_elements(dataset: Dataset, only: Collection[int] | None = None) -> 
         dataset: where to look.
         only: tags to keep to; None for all.
     """
-    tags = set(dataset.keys())
-    for tag in sorted(tags if only is None else tags & set(only)):
+    for tag in sorted(dataset.keys()):
+        if only is not None and int(tag) not in only:
+            continue
         repeated = any(tag.group & 0xFF00 == group for group in REPEATED_GROUPS)
         if tag.is_private or tag.element == 0 or tag.group == 0 or repeated:
             continue

@@ -61,7 +61,7 @@ def keep_headers(files: Sequence[Path], first: Dataset, cleaner: Deidentifier) -
         first: the header of the first file.
         cleaner: the de-identifier of its patient.
     """
-    raw = _raw_values(first)
+    raw = _raw_values(read_object(files[0], with_pixels=False))  # again, as values that were read are not raw
     changes: list[JsonDataset] = [{}]
     missing: list[set[str]] = [set()]
     for path in files[1:]:

@@ -100,7 +100,7 @@ def headers_from_bytes(content: bytes) -> Headers:
     try:
         data = json.loads(gzip.decompress(content))
         return Headers(data["profile"], data["shared"], tuple(data["own"]), data["names"])
-    except (OSError, EOFError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise ValueError("these bytes are no kept headers.") from error
 
 

@@ -50,6 +50,7 @@ OME_ATTRIBUTES = re.compile(
     r"ID|DimensionOrder|Type|Size[XYZCT]|PhysicalSize[XYZ](Unit)?|BigEndian|SignificantBits|Interleaved|"
     r"SamplesPerPixel|First[ZCT]|IFD|PlaneCount|The[ZCT]|TimeIncrement(Unit)?|Color"
 )
+OME_SPACE = re.compile(r"\{(http://www\.openmicroscopy\.org/Schemas/OME/[\d-]{1,10})\}")
 # What the value of a kept key or attribute may be: a number, an identifier, a word of the format, a unit.
 VALUE = re.compile(
     r"[-+.\deE]*|[1-9.]+[a-z]?|(true|false)|(Image|Pixels|Channel):[\d:]+|[XYZCT]{5}|u?int\d+|float|double|bit|complex|"
@@ -215,7 +216,11 @@ def _clean_description(content: bytes) -> bytes:
         root = ElementTree.fromstring(text.strip())  # noqa: S314 - entities were refused above
     except ElementTree.ParseError:
         return b""
-    return ElementTree.tostring(_clean_element(root), encoding="ascii", xml_declaration=True)
+    cleaned = _clean_element(root)
+    space = OME_SPACE.match(root.tag)
+    if space:
+        cleaned.set("xmlns", space.group(1))
+    return ElementTree.tostring(cleaned, encoding="utf-8", xml_declaration=True)
 
 
 def _clean_element(element: ElementTree.Element) -> ElementTree.Element:
@@ -225,7 +230,7 @@ def _clean_element(element: ElementTree.Element) -> ElementTree.Element:
         for key, value in element.attrib.items()
         if OME_ATTRIBUTES.fullmatch(key) and VALUE.fullmatch(value)
     }
-    out = ElementTree.Element(element.tag, kept)
+    out = ElementTree.Element(element.tag.rsplit("}", 1)[-1], kept)
     for child in element:
         if child.tag.rsplit("}", 1)[-1] in OME_ELEMENTS:
             out.append(_clean_element(child))

@@ -213,8 +213,8 @@ class ImportNames:
         seen: list[BaseException | None] = [error]
         while (current := seen.pop()) is not None:
             current.args = tuple(self.said(part) if isinstance(part, str) else part for part in current.args)
-            if isinstance(current, OSError):
-                current.filename = current.filename2 = None
+            if isinstance(current, OSError) and current.filename is not None:
+                current.filename = "a file"
             seen = [current.__cause__ or current.__context__]
 
 

@@ -21,17 +21,19 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import validate_value
 
+from core.errors import FileRefused
 from core.imaging.deidentify import Rules, deidentify
 from core.imaging.deidentify_table import actions
 from core.imaging.deidentify_values import replace_uid, shift_date, shift_datetime, shift_days
 from core.imaging.dicom_header import read_object
 from core.imaging.patient import patient_key
+from tests.conftest import SHARED_DATA
 from tests.core.imaging.dicom_files import CT, build
 
-DATA = Path("/work/shared/data")
+DATA = SHARED_DATA
 SALT = "salt"
 BASIC, DATES = Rules(SALT, "basic"), Rules(SALT, "basic_dates")
 CANARY = "ZEBRAFINK"
@@ -370,7 +372,7 @@ def opened(path: Path) -> Dataset | None:
         warnings.simplefilter("ignore")
         try:
             dataset = read_object(path, with_pixels=True)
-        except Exception:
+        except FileRefused:
             return None
     return (
         dataset
