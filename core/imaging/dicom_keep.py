@@ -125,6 +125,8 @@ def _raw_values(dataset: Dataset) -> dict[int, Any]:
     """Return the elements as stored, so that slices are compared without reading their values."""
     found: dict[int, Any] = {}
     for tag in dataset.keys():  # noqa: SIM118 - iterating a data set reads every value
+        if tag.is_private:
+            continue
         element = dataset.get_item(tag)
         found[int(tag)] = element.value if isinstance(element, RawDataElement | DataElement) else None
     return found

@@ -9,7 +9,7 @@ Retained = Literal["patient", "device", "uids"]
 
 DEFAULT_PROFILE: Profile = "basic"
 PROFILES: dict[Profile, str] = {
-    "basic": "Names, numbers, dates and free text are removed; files and folders lose their names.",
+    "basic": "Names, numbers, dates and free text are removed; their files and folders lose their names.",
     "basic_dates": "As basic, but dates stay, moved by a secret number of days that is the same for one patient.",
     "keep": "Everything stays as it is: names, patient numbers, dates, names of files.",
 }

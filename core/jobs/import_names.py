@@ -158,6 +158,9 @@ class ImportNames:
             named: a name that may stand in it.
             source: the file it is about, whose own name becomes its place.
         """
+        stored = source.partition("/")[0]
+        if stored in self.display:  # readers know an upload by the name it lies under
+            text = text.replace(stored, (named or self.place(source)) if self.hides else self.display[stored])
         if not self.hides:
             return text
         for path in sorted(self.given, key=len, reverse=True):

@@ -169,7 +169,7 @@ def identity(kept: Staging) -> tuple[Profile, bool]:
         key=f"identity_{kept.id}",
     )
     chosen: Profile = profile or DEFAULT_PROFILE
-    st.caption(PROFILES[chosen])
+    st.caption(f"{PROFILES[chosen]} PNG, JPEG, TIFF and NIfTI files keep their names unless you hide them:")
     hide = st.checkbox("Hide the names of other files as well", key=f"hide_{kept.id}", help=HIDE_HELP)
     return chosen, hide
 

@@ -75,6 +75,19 @@ def test_sentences(text: str, said: str) -> None:
     assert ImportNames("keep", files=FOLDER).said(text) == text
 
 
+@pytest.mark.parametrize(
+    ("has_dicom", "named", "said"),
+    [
+        (False, "", "nucleus_017.png is damaged."),
+        (True, "nucleus_017.png", "nucleus_017.png is damaged."),
+        (True, "", "item 2, file 1 (.png) is damaged."),
+    ],
+)
+def test_sentences_about_uploads(has_dicom: bool, named: str, said: str) -> None:
+    names = ImportNames("basic", has_dicom=has_dicom, files=UPLOADS, display=DISPLAY)
+    assert names.said("i000002.png is damaged.", named=named, source="i000002.png") == said
+
+
 NAMES = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\"), min_size=1, max_size=30
 )
