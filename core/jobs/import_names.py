@@ -168,7 +168,7 @@ class ImportNames:
         place = self._place_words(source) if source else "another file"
         own = {source.rpartition("/")[2], file_stem(source), self.own(source).rpartition("/")[2]}
         for name in sorted(self._names_in(text), key=len, reverse=True):
-            if name != named:
+            if name not in (named, file_stem(named)):
                 text = _replace(text, name, place if name in own else "another file")
         return text
 
