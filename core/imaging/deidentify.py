@@ -25,7 +25,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID
 
 from core.imaging.deidentify_names import Identity, identity_of
-from core.imaging.deidentify_table import BIRTH, REPEATED_GROUPS, TIMEZONE, actions_with
+from core.imaging.deidentify_table import NEVER_MOVED, REPEATED_GROUPS, TIMEZONE, actions_with
 from core.imaging.deidentify_values import (
     DUMMIES,
     DUMMY_TEXT,
@@ -41,7 +41,7 @@ from core.imaging.patient import dataset_key
 from core.imaging.profiles import Profile, Retained
 
 FREE_TEXT = frozenset(("LT", "ST", "UT", "UC", "UR", "PN", "AE", "AS"))
-SHORT_TEXT = frozenset(("LO", "SH", "CS"))
+TEXT = FREE_TEXT | frozenset(("LO", "SH", "CS"))
 TIMES = frozenset(("DA", "DT", "TM"))
 NUMBERS = frozenset(("IS", "DS"))
 BYTES = frozenset(("OB", "UN"))
@@ -112,11 +112,7 @@ class Deidentifier:
     actions: dict[int, str] = field(repr=False, default_factory=dict)
 
     def apply(self, dataset: Dataset) -> Dataset:
-        """Return a de-identified data set; the one given stays as it is, and pixels are shared with it.
-
-        Raises:
-            ValueError: when the data set is a directory of a disc, which only names files.
-        """
+        """Return a de-identified data set; the one given stays as it is, and pixels are shared with it."""
         if self.rules.profile == "keep":
             return dataset
         out = self.clean(dataset)
@@ -155,7 +151,7 @@ class Deidentifier:
             return _with_value(element, _each(element.value, self._other_uid))
         if action == "D" or (replaced and _is_said(element)):
             return DataElement(element.tag, element.VR, DUMMIES.get(element.VR))
-        if element.VR in SHORT_TEXT or element.tag in KEPT:
+        if element.VR in TEXT:
             return _with_value(element, _each(element.value, self._without_identity))
         if element.VR in NUMBERS and str(element.value) in self.identity.words:
             return DataElement(element.tag, element.VR, None)  # a series numbered by its patient
@@ -171,8 +167,8 @@ class Deidentifier:
         """Return X, Z, D, U, K, or "move" for dates that stay in longitudinal order."""
         tag, vr = int(element.tag), element.VR
         listed = self.actions.get(tag)
-        if self.rules.profile == "basic_dates" and tag not in BIRTH:
-            if vr in TIMES and (listed is not None or tag not in KEPT):
+        if self.rules.profile == "basic_dates" and tag not in NEVER_MOVED:
+            if vr in TIMES:
                 return "move"
             if tag == TIMEZONE:
                 return "K"
@@ -256,8 +252,7 @@ def _is_known(tag: int, vr: str) -> bool:
         expected = set(dictionary_VR(tag).split(" or "))
     except KeyError:
         return False
-    text = SHORT_TEXT | FREE_TEXT
-    return vr not in text or bool(expected & text)
+    return vr not in TEXT or bool(expected & TEXT)
 
 
 def _is_of_its_kind(element: DataElement) -> bool:
@@ -269,7 +264,7 @@ def _is_of_its_kind(element: DataElement) -> bool:
 
 def _is_said(element: DataElement) -> bool:
     """True for what a person wrote or a program filled in, as against what holds an object together."""
-    said = element.VR in FREE_TEXT | SHORT_TEXT | TIMES | BYTES
+    said = element.VR in TEXT | TIMES | BYTES
     return said and int(element.tag) not in STRUCTURE
 
 

@@ -48,7 +48,8 @@ CHOSEN: dict[int, Action] = {
 # Groups that go as a whole: curves (50xx) and overlays (60xx), of which nothing is left without their data.
 REPEATED_GROUPS = (0x5000, 0x6000)
 
-BIRTH = (0x00100030, 0x00100032)  # never kept, not even moved: E.3.6 leaves them to the basic profile
+# The birth and the place's clock: their dates are not among those that may stay moved.
+NEVER_MOVED = (0x00100030, 0x00100032, 0x00160077)
 TIMEZONE = 0x00080201
 
 RETAINED_TAGS: dict[Retained, frozenset[int]] = {

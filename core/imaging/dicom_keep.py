@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -155,8 +156,15 @@ def _without_bulk(data: JsonDataset) -> JsonDataset:
             continue
         if element.get("vr") == "SQ":
             element = {**element, "Value": [_without_bulk(item) for item in element.get("Value", [])]}
+        elif "Value" in element:
+            element = {**element, "Value": [_finite(value) for value in element["Value"]]}
         kept[tag] = element
     return kept
+
+
+def _finite(value: Any) -> Any:
+    """Return None for numbers that JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _name_of(tag: int) -> str:

@@ -114,6 +114,15 @@ def test_a_copy_without_identity_is_the_same_patient_and_series(tmp_path: Path) 
         assert copy.headers.dataset(index) == original.headers.dataset(index)
 
 
+def test_numbers_that_json_does_not_have(tmp_path: Path) -> None:
+    dataset = place(build(np.zeros((3, 4), np.int16)), (0, 0, 0))
+    dataset.CTDIvol, dataset.EffectiveEchoTime = float("nan"), float("inf")
+    save(dataset, tmp_path / "x.dcm")
+    [found] = found_in(tmp_path / "x.dcm", tmp_path / "work", "basic")
+    assert found.headers is not None and found.headers.shared["00189345"] == {"vr": "FD", "Value": [None]}
+    assert b"NaN" not in headers_to_bytes(found.headers) and found.headers.text("00189345") == ""
+
+
 def test_foreign_bytes_are_no_headers() -> None:
     for wrong in (b"", b"x", headers_to_bytes(Headers("basic", {}, ({},)))[:-3]):
         with pytest.raises(ValueError, match="no kept headers"):
