@@ -130,6 +130,7 @@ def import_command(
             raise SightlineError(f"There is no file or folder {missing[0]}; check the path.")
         parsed = parse_label_map(label_map) if label_map else None
         profile, found = as_profile(deidentify), out.workspace.get_project(project)
+        role_columns = _parse_columns(columns)
         staging = new_staging(out.workspace.home)
         request = ImportRequest(
             paths=[str(path.resolve()) for path in paths],
@@ -140,7 +141,7 @@ def import_command(
             project=found.id,
             format=file_format,
             label_map=None if parsed is None else {str(value): name for value, name in parsed.items()},
-            columns=_parse_columns(columns),
+            columns=role_columns,
             reader=reader,
             split=chosen_split,
             staging=str(staging),

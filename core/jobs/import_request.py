@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
+import time
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -17,6 +19,7 @@ from core.errors import NotFound, StorageError
 from core.jobs.payloads import ImportPayload, Payload
 
 REQUEST_FILE = "request.json"
+KEEP_DAYS = 7.0
 
 
 class ImportRequest(Payload):
@@ -28,12 +31,24 @@ class ImportRequest(Payload):
     display_names: dict[str, str] = Field(default_factory=dict)
 
 
+def remove_old(home: Path) -> None:
+    """Delete staging folders that nobody touched for a week: imports that were given up."""
+    limit = time.time() - KEEP_DAYS * 86400
+    folder = home / "staging"
+    if not folder.is_dir():
+        return
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False) and entry.stat().st_mtime < limit:
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
 def new_staging(home: Path) -> Path:
-    """Make an empty folder for one import under the home.
+    """Make an empty folder for one import under the home; those of imports long given up go.
 
     Raises:
         StorageError: when the home cannot take it.
     """
+    remove_old(home)
     folder = home / "staging" / secrets.token_hex(12)
     try:
         folder.mkdir(parents=True, mode=0o700)

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.imaging.profiles import DEFAULT_PROFILE, PROFILES, Profile
-from core.jobs.import_request import ImportRequest, write_request
+from core.jobs.import_request import ImportRequest, remove_old, write_request
 from core.jobs.payloads import ImportPayload
 from core.jobs.submit import submit
 from core.settings import load_settings
@@ -19,7 +19,7 @@ from pages.shared.jobs_panel import job_panel
 from pages.shared.menu import ANNOTATE, CASES, PROJECTS
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.progress import count_words
-from pages.shared.staging import Kind, Staging, Upload, own_name, parse_label_map, remove_old
+from pages.shared.staging import Kind, Staging, Upload, own_name, parse_label_map
 from pages.shared.state import current_project, queue, recall, recall_id, remember, user_name
 
 IMAGE_HELP = (

@@ -7,11 +7,9 @@ called by the person who sent it. Names that came with a file are text for the s
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +19,6 @@ from core.errors import LabelError, StorageError
 
 Kind = Literal["images", "masks", "table"]
 KINDS: tuple[Kind, ...] = ("images", "masks", "table")
-KEEP_DAYS = 7.0
 MANIFEST = "files.jsonl"
 # Endings tell a reader what to try; everything else is decided by the bytes.
 ENDINGS = (
@@ -142,17 +139,6 @@ def own_name(place: str, names: list[str]) -> str:
     if number > len(names):
         return place
     return f"{names[number - 1]}, {inner}" if inner else names[number - 1]
-
-
-def remove_old(home: Path, now: float | None = None) -> None:
-    """Delete staging folders that nobody touched for a week."""
-    limit = (now or time.time()) - KEEP_DAYS * 86400
-    folder = home / "staging"
-    if not folder.is_dir():
-        return
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False) and entry.stat().st_mtime < limit:
-            shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def parse_label_map(text: str) -> dict[str, str] | None:
