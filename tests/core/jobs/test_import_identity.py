@@ -122,7 +122,10 @@ def run(queue: JobQueue, payload: Any) -> Job:
     job = submit(queue, payload, "work")
     ensure_runner(queue.workspace.home)
     wait_until(lambda: not queue.get(job.id).active, 120)
-    return queue.get(job.id)
+    ended = queue.get(job.id)
+    if ended.state == "done":  # its folder goes after its row says so
+        wait_until(lambda: not queue.work_dir(job.id).exists())
+    return ended
 
 
 def import_all(
