@@ -21,9 +21,10 @@ from core.imaging.dicom_header import Header, IsSegmentation, is_dicom, metadata
 from core.imaging.dicom_pixels import Filled, Part, decode_clip, decode_slices, stored_planes
 from core.imaging.dicom_series import HeaderReader, Slice, parallel_groups
 from core.imaging.fingerprint import facts_of
-from core.imaging.found import Found, Skipped, patient_key, series_key
+from core.imaging.found import Found, Skipped, series_key
 from core.imaging.geometry import spacing_from_affine
 from core.imaging.limits import refusing
+from core.imaging.patient import dataset_key
 from core.settings import Settings
 from core.types import LAYOUTS, Array, Image, ImageInfo, Layout
 
@@ -227,13 +228,12 @@ def _found(content: Content, name: str, how: How) -> Found:
     header = content.parts[0].header
     header = replace(header, parsed=header.dataset)
     dataset = header.dataset
-    patient = str(dataset.get("PatientID") or dataset.get("PatientName") or "").strip()
     series = str(dataset.get("SeriesInstanceUID") or "")
     found = Found(
         image=Image(_locked(content.array), _info(content, header)),
         name=name,
         source=how.shown(header.path),
-        patient_key=patient_key(patient, how.salt) if patient else None,
+        patient_key=dataset_key(dataset, how.salt),
         files=tuple(part.header.path for part in content.parts),
         series_key=series_key(series, how.salt) if series else None,
     )

@@ -184,6 +184,20 @@ def series_key(path: Path) -> str:
         return "|".join(str(dataset.get(keyword) or "") for keyword in SERIES_KEYWORDS)
 
 
+def read_object(path: Path, with_pixels: bool) -> Dataset:
+    """Read any DICOM object, image or not, within the bounds that images are read in.
+
+    Raises:
+        FileRefused: when it is damaged or no DICOM object.
+    """
+    _quiet_pydicom()
+    with refusing(path.name):
+        dataset = _open(path, with_pixels)
+        if len(dataset) == 0:
+            raise FileRefused(f"{path.name} is not a DICOM file, or nothing of it is left.")
+        return dataset
+
+
 def read_dataset(header: Header) -> Dataset:
     """Read the whole file whose header was checked.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.imaging.fingerprint import StoredFacts
+from core.imaging.headers import Headers
 from core.types import Image, Split
 
 
@@ -44,6 +45,7 @@ class Found:
         files: the DICOM files it was read from, in slice order; empty for other kinds.
         series_key: salted hash of the DICOM SeriesInstanceUID, by which segmentations name their images.
         stored: facts about the stored values, where the reader was asked for them.
+        headers: the headers of ``files``, where the reader was asked for them.
         array_file: an ``.npy`` file that holds the pixels and may be moved away; there until the next image is
             asked for. None when they came by no file.
     """
@@ -60,6 +62,7 @@ class Found:
     files: tuple[Path, ...] = ()
     series_key: str | None = None
     stored: StoredFacts | None = None
+    headers: Headers | None = None
     array_file: Path | None = None
 
 
@@ -69,22 +72,13 @@ class Skipped:
 
     Attributes:
         marks: the file, when it is a DICOM segmentation: it marks other images and may become a reading of them.
+        kind: a kind of file (see ``formats``); empty when it was recognised as nothing.
     """
 
     source: str
     reason: str
     marks: Path | None = None
-
-
-def patient_key(raw: str, salt: str) -> str:
-    """Hash a patient identifier so that equal patients match and nobody can be named without the salt.
-
-    Args:
-        raw: the identifier as the file has it; surrounding blanks do not count.
-        salt: this workspace's secret.
-    """
-    digest = hmac.new(salt.encode(), raw.strip().encode(), hashlib.sha256)
-    return f"patient-{digest.hexdigest()[:16]}"
+    kind: str = ""
 
 
 def series_key(uid: str, salt: str) -> str:

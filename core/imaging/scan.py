@@ -17,6 +17,7 @@ from core.imaging.archives import unpack_archive
 from core.imaging.formats import UNKNOWN, Kind, companions_of, is_companion, recognise
 from core.imaging.found import Found, Skipped
 from core.imaging.limits import refusing
+from core.imaging.profiles import Profile
 from core.imaging.readers import count_images, read_images
 from core.imaging.sandbox import Call, DecoderLost, Decoding, ask, printable
 from core.imaging.walk import Passed, files_below, why_no_file
@@ -31,6 +32,29 @@ class Entry:
 
     path: Path
     shown: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look through files found.
+
+    Attributes:
+        plan: what ``Scan.read`` will read.
+        files: how the files of each path are shown, in the order of the scan; archives count by their members.
+    """
+
+    plan: list[Work | Skipped]
+    files: list[list[str]]
+
+    @property
+    def images(self) -> int:
+        """How many images or skipped files ``Scan.read`` will report, about."""
+        return sum(item.images if isinstance(item, Work) else 1 for item in self.plan)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Which kinds of image there are."""
+        return frozenset(item.kind for item in self.plan if isinstance(item, Work))
 
 
 @dataclass
@@ -48,7 +72,9 @@ class Work:
         return own if self.kind == "dicom" else (*own, *companions_of(own[0]))
 
 
-def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
+def scan(
+    paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings, profile: Profile | None = None
+) -> Iterator[Found | Skipped]:
     """Read every image in the files, folders and archives given, in sorted order.
 
     Kinds are recognised by content, then by ending. DICOM files are brought together to series over folders.
@@ -60,66 +86,96 @@ def scan(paths: Iterable[Path], work_dir: Path, salt: str, settings: Settings) -
         work_dir: archives are unpacked and pixels handed over below it; the caller removes it.
         salt: the workspace's secret for patient keys.
         settings: limits.
+        profile: what is left of the patient's identity in what DICOM images bring along (names, facts, headers);
+            None when no header is wanted. With a profile, pictures are also searched for printed text.
 
     Raises:
         StorageError: when the disk is full.
     """
-    yield from read_plan(plan_scan(paths, work_dir, settings), work_dir, salt, settings)
+    yield from Scan(work_dir, salt, settings, profile).read(plan_scan(paths, work_dir, settings))
 
 
 def plan_scan(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[Work | Skipped]:
     """List the images that ``scan`` will read, in its order, and what it passes over; reads headers only."""
+    return survey(paths, work_dir, settings).plan
+
+
+def survey(paths: Iterable[Path], work_dir: Path, settings: Settings) -> Survey:
+    """Look through files as ``scan`` will, by headers only: what there is, without reading an image."""
     plan = _Plan()
-    entries = list(_walk_all(paths))
-    for entry, seen in _examined(entries, work_dir, settings):
-        if isinstance(seen, Seen) and seen.is_archive:
-            plan.add_all(_enter(entry, work_dir, settings))
-        else:
+    files: list[list[str]] = []
+    for looked in _looked_into(paths, work_dir, settings):
+        names = []
+        for entry, seen in looked:
+            names.append(seen.source if isinstance(seen, Skipped) else entry.shown)
             plan.add(entry, seen)
-    return plan.items
+        files.append(names)
+    return Survey(plan.items, files)
 
 
-def read_plan(
-    plan: Sequence[Work | Skipped], work_dir: Path, salt: str, settings: Settings
-) -> Iterator[Found | Skipped]:
-    """Read what ``plan_scan`` listed; see ``scan``."""
-    names: Counter[str] = Counter()
-    reading = _Reading(work_dir, salt, settings)
-    with reading.decoding([item for item in plan if isinstance(item, Work)]) as decoding:
-        for item in plan:
-            if isinstance(item, Skipped):
-                yield item
-                continue
-            for result in reading.results(item, decoding):
-                if isinstance(result, Found) and item.kind == "dicom":
-                    # names come from series numbers, which repeat between patients
-                    names[result.name] += 1
-                    number = names[result.name]
-                    result = replace(result, name=f"{result.name} #{number}") if number > 1 else result
-                yield result
+def iter_files(paths: Iterable[Path], work_dir: Path, settings: Settings) -> Iterator[Entry | Skipped]:
+    """Yield every file once, archives unpacked below ``work_dir``; what cannot be entered with its reason."""
+    for looked in _looked_into(paths, work_dir, settings):
+        yield from (seen if isinstance(seen, Skipped) else entry for entry, seen in looked)
+
+
+def list_files(paths: Iterable[Path], work_dir: Path, settings: Settings) -> list[list[str]]:
+    """Return how the files of each path are shown; see ``Survey.files``."""
+    return survey(paths, work_dir, settings).files
 
 
 def count_sources(paths: Iterable[Path], work_dir: Path, settings: Settings) -> int:
     """Count what ``scan`` will report, for a progress bar; reads headers only. A series counts once."""
-    return count_planned(plan_scan(paths, work_dir, settings))
+    return survey(paths, work_dir, settings).images
 
 
-def count_planned(plan: Iterable[Work | Skipped]) -> int:
-    """Count what ``read_plan`` will report."""
-    return sum(item.images if isinstance(item, Work) else 1 for item in plan)
+def _looked_into(
+    paths: Iterable[Path], work_dir: Path, settings: Settings
+) -> Iterator[Iterator[tuple[Entry, Seen | Skipped]]]:
+    """Look into all files below each path; archives are entered, a file that was seen before is passed over."""
+    known: set[Path] = set()
+    for root in paths:
+        yield _look_below(list(_new_files(root, known)), work_dir, settings)
+
+
+def _look_below(
+    entries: Sequence[Entry | Skipped], work_dir: Path, settings: Settings
+) -> Iterator[tuple[Entry, Seen | Skipped]]:
+    for entry, seen in _examined(entries, work_dir, settings):
+        if isinstance(seen, Seen) and seen.is_archive:
+            yield from _enter(entry, work_dir, settings)
+        else:
+            yield entry, seen
 
 
 @dataclass(frozen=True)
-class _Reading:
+class Scan:
     """How images are read: see ``scan``."""
 
     work_dir: Path
     salt: str
     settings: Settings
+    profile: Profile | None = None
+
+    def read(self, plan: Sequence[Work | Skipped]) -> Iterator[Found | Skipped]:
+        """Read what ``plan_scan`` listed; see ``scan``."""
+        names: Counter[str] = Counter()
+        with self.decoding([item for item in plan if isinstance(item, Work)]) as decoding:
+            for item in plan:
+                if isinstance(item, Skipped):
+                    yield item
+                    continue
+                for result in self.results(item, decoding):
+                    if isinstance(result, Found) and item.kind == "dicom":
+                        # names come from series numbers, which repeat between patients
+                        names[result.name] += 1
+                        number = names[result.name]
+                        result = replace(result, name=f"{result.name} #{number}") if number > 1 else result
+                    yield result
 
     def decoding(self, works: Sequence[Work]) -> Decoding:
         """Return the decoder's answers for these files, in their order."""
-        calls = (Call(decode, (work, self.salt, self.settings), work.paths) for work in works)
+        calls = (Call(decode, (work, self.salt, self.settings, self.profile), work.paths) for work in works)
         return Decoding(calls, self.work_dir, self.settings)
 
     def results(self, work: Work, decoding: Decoding) -> Iterator[Found | Skipped]:
@@ -136,14 +192,14 @@ class _Reading:
         except DecoderLost as error:
             fit, lost = self._sift(work) if len(work.entries) > 1 and not given else ([], [])
             if not (fit and lost):
-                yield Skipped(work.entries[0].shown, str(error))
+                yield Skipped(work.entries[0].shown, str(error), kind=work.kind)
                 return
             yield from lost
             rest = replace(work, entries=fit)
             with self.decoding([rest]) as again:
                 yield from (result for result in self.results(rest, again) if result.source not in said)
         except FileRefused as error:
-            yield Skipped(work.entries[0].shown, str(error))
+            yield Skipped(work.entries[0].shown, str(error), kind=work.kind)
 
     def _sift(self, work: Work) -> tuple[list[Entry], list[Skipped]]:
         """Read the files of a series one by one; return those that can be, and those that end the decoder."""
@@ -157,7 +213,7 @@ class _Reading:
                         pass
                     fit += single.entries
                 except DecoderLost as error:
-                    lost.append(Skipped(single.entries[0].shown, str(error)))
+                    lost.append(Skipped(single.entries[0].shown, str(error), kind=work.kind))
                 except FileRefused:
                     fit += single.entries  # it will be said again when the series is read
                 if len(lost) > MAX_LOST:
@@ -191,7 +247,9 @@ def _named_files(result: Found | Skipped) -> list[Path]:
     return [*result.files, *([result.original.path] if result.original is not None else [])]
 
 
-def decode(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
+def decode(
+    work: Work, salt: str, settings: Settings, profile: Profile | None = None
+) -> Iterator[Found | Skipped]:
     """Decode the files of one image or series: the one door that untrusted pixels come through.
 
     Called in the decoder: whatever a codec may do happens below this function.
@@ -199,16 +257,39 @@ def decode(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skippe
     first = work.entries[0]
     try:
         with refusing(first.path.name):
-            if work.kind == "dicom":
-                from core.imaging.dicom import iter_dicom_images
-
-                shown = {entry.path: entry.shown for entry in work.entries}
-                yield from iter_dicom_images(list(shown), salt, settings, shown.__getitem__)
-            else:
-                for item in read_images(first.path, work.kind, settings):
-                    yield _shown(item, first.shown)
+            for item in _read_all(work, salt, settings):
+                if isinstance(item, Skipped):
+                    yield replace(item, kind=work.kind)
+                else:
+                    yield item if profile is None else _with_identity(item, salt, profile)
     except FileRefused as error:
-        yield Skipped(first.shown, str(error))
+        yield Skipped(first.shown, str(error), kind=work.kind)
+
+
+def _read_all(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
+    first = work.entries[0]
+    if work.kind == "dicom":
+        from core.imaging.dicom import iter_dicom_images
+
+        shown = {entry.path: entry.shown for entry in work.entries}
+        yield from iter_dicom_images(list(shown), salt, settings, shown.__getitem__)
+    else:
+        for item in read_images(first.path, work.kind, settings):
+            yield _shown(item, first.shown)
+
+
+def _with_identity(found: Found, salt: str, profile: Profile) -> Found:
+    """Return an image with its headers by the profile, and with warnings about what its pixels may tell."""
+    from core.imaging.burned_in import pixel_warnings
+
+    if found.files:
+        from core.imaging.deidentify import Rules
+        from core.imaging.dicom_keep import with_headers
+
+        found = with_headers(found, Rules(salt, profile))
+    said = pixel_warnings(found.image)
+    info = replace(found.image.info, warnings=(*found.image.info.warnings, *said))
+    return replace(found, image=replace(found.image, info=info)) if said else found
 
 
 def _shown(item: Found | Skipped, shown: str) -> Found | Skipped:
@@ -266,11 +347,6 @@ class _Plan:
             if seen.series:
                 self._series[seen.series] = work
 
-    def add_all(self, examined: Iterable[tuple[Entry, Seen | Skipped]]) -> None:
-        """Add files that were looked into."""
-        for entry, seen in examined:
-            self.add(entry, seen)
-
 
 def _examined(
     entries: Sequence[Entry | Skipped], work_dir: Path, settings: Settings
@@ -300,17 +376,15 @@ def _series_of(path: Path) -> str:
         return str(path)
 
 
-def _walk_all(paths: Iterable[Path]) -> Iterator[Entry | Skipped]:
-    """Give every file below the paths once."""
-    seen: set[Path] = set()
-    for root in paths:
-        for item in _walk(root, printable(root.name)):
-            if isinstance(item, Entry):
-                real = item.path.resolve()
-                if real in seen:
-                    continue
-                seen.add(real)
-            yield item
+def _new_files(root: Path, known: set[Path]) -> Iterator[Entry | Skipped]:
+    """Give every file below a path that is not known yet."""
+    for item in _walk(root, printable(root.name)):
+        if isinstance(item, Entry):
+            real = item.path.resolve()
+            if real in known:
+                continue
+            known.add(real)
+        yield item
 
 
 def _walk(root: Path, shown: str) -> Iterator[Entry | Skipped]:

@@ -33,6 +33,11 @@ class MarkFile:
     path: Path
     shown: str
 
+    @property
+    def name(self) -> str:
+        """What to call it in a sentence."""
+        return self.shown.rpartition("/")[2]
+
 
 @dataclass(frozen=True)
 class MarkRequest:
@@ -82,7 +87,7 @@ def find_readings(
         try:
             yield _reading_of(file, cases, request)
         except SightlineError as error:
-            yield Skipped(file.shown, str(error))
+            yield Skipped(file.shown, str(error).replace(file.path.name, file.name))
 
 
 def _reading_of(file: MarkFile, cases: Sequence[Case], request: MarkRequest) -> CaseReading:
@@ -101,8 +106,9 @@ def _reading_of(file: MarkFile, cases: Sequence[Case], request: MarkRequest) -> 
         except LabelError as error:
             refusal = refusal or error
             continue
-        fitting.append(CaseReading(case, mask, notes))
-    name = file.path.name
+        said = tuple(note.replace(file.path.name, file.name) for note in notes)
+        fitting.append(CaseReading(case, mask, said))
+    name = file.name
     if not fitting and named and refusal is not None:
         raise refusal
     if not fitting:

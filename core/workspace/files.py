@@ -11,6 +11,7 @@ from pathlib import Path
 from core.errors import StorageError
 from core.imaging.formats import SUFFIXES
 from core.imaging.found import Original
+from core.imaging.headers import Headers, hash_headers, headers_to_bytes
 from core.imaging.originals import write_original
 from core.imaging.stored import adopt_array, hash_array, write_array
 from core.readings.reading import Reading
@@ -19,6 +20,7 @@ from core.types import Array
 
 IMAGE_ENDING = ".npy"
 READING_ENDING = ".npz"
+HEADERS_ENDING = ".headers"
 PART_ENDING = ".part"
 # Endings of kept originals: some readers go by them.
 ORIGINAL_ENDINGS, OTHER_ENDING = (*SUFFIXES["slide"], ".tif", ".tiff"), ".slide"
@@ -85,6 +87,13 @@ class FileStore:
             temporary.unlink(missing_ok=True)
         return f"{sha256}{ending}"
 
+    def put_headers(self, headers: Headers) -> str:
+        """Store DICOM headers unless they are there; returns their hash."""
+        content = headers_to_bytes(headers)
+        sha256 = hash_headers(content)
+        self._put(self.path_of(sha256, HEADERS_ENDING), lambda path: _write_bytes(content, path))
+        return sha256
+
     def _put(self, path: Path, write: Callable[[Path], None]) -> None:
         try:
             if path.exists():
@@ -102,6 +111,20 @@ class FileStore:
         """Yield every file, half-written ones too."""
         for folder in sorted(self.root.glob("??")):
             yield from folder.iterdir()
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    """Write a file under a temporary name, flush it to disk, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART_ENDING}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _flush_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.imaging.found import Original
+from core.imaging.headers import Headers
 from core.types import Image, ImageInfo, Label, Split
 
 ReaderKind = Literal["person", "model"]
@@ -37,6 +38,8 @@ class NewCase:
         series_key: salted hash of the DICOM series it came from.
         array_file: an ``.npy`` file that holds exactly the image's pixels; the store moves it to its place
             instead of writing them again. It must lie on the store's disk to be moved.
+        source_key: salted hash of the file's own name, where that name itself is not kept.
+        headers: DICOM headers to keep beside the pixels.
     """
 
     name: str
@@ -48,6 +51,8 @@ class NewCase:
     original: Original | None = None
     series_key: str | None = None
     array_file: Path | None = None
+    source_key: str | None = None
+    headers: Headers | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class Case:
         duplicate_of: id of another case of the project with the very same pixels.
         existing: True when ``add_case`` found this case already there and added nothing.
         series_key: salted hash of the DICOM series it came from, None for other images.
+        source_key: salted hash of the file's own name, where the name is not kept (see ``core.jobs.import_names``).
+        headers_sha256: which kept DICOM headers belong to it; None for other images.
     """
 
     id: int
@@ -77,6 +84,8 @@ class Case:
     duplicate_of: int | None = None
     existing: bool = False
     series_key: str | None = None
+    source_key: str | None = None
+    headers_sha256: str | None = None
 
 
 @dataclass(frozen=True)

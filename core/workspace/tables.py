@@ -96,6 +96,7 @@ class CaseRow(Base):
         UniqueConstraint("project_id", "name"),
         Index(None, "project_id", "split"),
         Index(None, "image_id"),
+        Index(None, "headers_sha256"),
         NEVER_AGAIN,
     )
 
@@ -109,6 +110,8 @@ class CaseRow(Base):
     case_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
     series_key: Mapped[str | None] = mapped_column(String(40))
     duplicate_of: Mapped[int | None] = mapped_column(ForeignKey("cases.id", ondelete="SET NULL"), index=True)
+    source_key: Mapped[str | None] = mapped_column(String(64))
+    headers_sha256: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from core.imaging.headers import Headers
 from core.learning.snapshot import Snapshot
 from core.readings.reading import Reading
 from core.types import Image, Label, Split
@@ -219,6 +220,14 @@ class Workspace:
             NotFound: when there is no such image (any more).
         """
         return cases.original_path(self.store, image_id)
+
+    def load_headers(self, case: Case) -> Headers | None:
+        """Open the DICOM headers kept beside a case's pixels, in slice order; None for other images.
+
+        Raises:
+            StorageError: when they are missing or damaged.
+        """
+        return cases.load_headers(self.store, case)
 
     def load_image_by_id(self, image_id: int) -> Image:
         """Open a stored image by its number."""

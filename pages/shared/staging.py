@@ -7,11 +7,9 @@ called by the person who sent it. Names that came with a file are text for the s
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +20,6 @@ from core.imaging.formats import ARCHIVE_SUFFIXES, COMPANIONS, SUFFIXES
 
 Kind = Literal["images", "masks", "table"]
 KINDS: tuple[Kind, ...] = ("images", "masks", "table")
-KEEP_DAYS = 7.0
 MANIFEST = "files.jsonl"
 # Endings tell a reader what to try; everything else is decided by the bytes.
 ENDINGS = tuple(
@@ -148,15 +145,22 @@ def display_name(name: str) -> str:
     return kept[-200:] or "unnamed"
 
 
-def remove_old(home: Path, now: float | None = None) -> None:
-    """Delete staging folders that nobody touched for a week."""
-    limit = (now or time.time()) - KEEP_DAYS * 86400
-    folder = home / "staging"
-    if not folder.is_dir():
-        return
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False) and entry.stat().st_mtime < limit:
-            shutil.rmtree(entry.path, ignore_errors=True)
+def own_name(place: str, names: list[str]) -> str:
+    """Return what the person who uploaded calls a skipped file, which the job only knows by its place.
+
+    Args:
+        place: "file 3 (.dcm)" or "item 2, file 7"; any other name is returned as it is.
+        names: the uploaded files in their order; only this session knows them.
+    """
+    match = re.fullmatch(r"(?:file|item) (\d+)(?:, (file \d+))?(?: \(\S+\))?", place)
+    if match is None or not names:
+        return place
+    number, inner = int(match.group(1)), match.group(2)
+    if len(names) == 1 and names[0].lower().endswith(".zip"):
+        number, inner = 1, f"file {number}"
+    if number > len(names):
+        return place
+    return f"{names[number - 1]}, {inner}" if inner else names[number - 1]
 
 
 def parse_label_map(text: str) -> dict[str, str] | None:

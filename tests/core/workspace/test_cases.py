@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from core.errors import Conflict, NotFound, StorageError
+from core.imaging.headers import Headers
 from core.jobs.queue import JobQueue
 from core.types import Image, ImageInfo, Window
 from core.workspace.records import NewCase
@@ -126,6 +127,56 @@ def test_metadata_and_delete(workspace: Workspace) -> None:
     workspace.delete_cases([twin.id])
     assert list(workspace.store.files.walk()) == []
     assert samples.case(workspace, project, 5).id > twin.id  # numbers are never used again
+
+
+HEADERS = Headers(
+    "basic", {"00080060": {"vr": "CS", "Value": ["CT"]}}, ({"00080018": {"Value": ["1.2"]}},) * 2
+)
+
+
+def test_headers_lie_beside_the_pixels_as_long_as_a_case_needs_them(workspace: Workspace) -> None:
+    project = samples.project(workspace)
+    plain = workspace.add_case(project.id, NewCase("plain", samples.image(1), "a"))
+    one = workspace.add_case(project.id, NewCase("one", samples.image(2), "b", headers=HEADERS))
+    two = workspace.add_case(project.id, NewCase("two", samples.image(3), "c", headers=HEADERS))
+    assert workspace.load_headers(plain) is None
+    assert workspace.load_headers(workspace.get_case(one.id)) == HEADERS
+    assert one.headers_sha256 == two.headers_sha256
+    assert workspace.sweep(0) == 0
+    workspace.delete_cases([one.id])
+    assert workspace.load_headers(two) == HEADERS
+    path = workspace.store.files.path_of(str(two.headers_sha256), ".headers")
+    assert path.is_file()
+    workspace.delete_project(project.id)
+    assert not path.exists()
+
+
+def test_a_repeated_import_brings_headers_that_were_missing(workspace: Workspace) -> None:
+    project = samples.project(workspace)
+    first = workspace.add_case(project.id, NewCase("one", samples.image(2), "b"))
+    again = workspace.add_case(project.id, NewCase("one", samples.image(2), "b", headers=HEADERS))
+    assert again.existing and again.id == first.id and workspace.load_headers(again) == HEADERS
+
+
+def test_damaged_headers_are_told(workspace: Workspace) -> None:
+    project = samples.project(workspace)
+    case = workspace.add_case(project.id, NewCase("one", samples.image(2), "b", headers=HEADERS))
+    path = workspace.store.files.path_of(str(case.headers_sha256), ".headers")
+    for damage in (lambda: path.write_bytes(path.read_bytes()[:-9]), path.unlink):
+        damage()
+        with pytest.raises(StorageError, match="missing or damaged"):
+            workspace.load_headers(case)
+
+
+def test_a_file_whose_name_is_not_kept_is_known_by_its_hash(workspace: Workspace) -> None:
+    project = samples.project(workspace)
+    new = NewCase("CT series 3", samples.image(1), "import 1, file 1", source_key="k1")
+    first = workspace.add_case(project.id, new)
+    assert workspace.get_case(first.id).source_key == "k1"
+    again = workspace.add_case(project.id, dataclasses.replace(new, name="CT series 3 #2", source="import 2"))
+    assert again.existing and again.id == first.id
+    other = workspace.add_case(project.id, dataclasses.replace(new, name="x", source_key="k2"))
+    assert other.duplicate_of == first.id
 
 
 def test_damaged_and_missing_images_are_told(workspace: Workspace) -> None:

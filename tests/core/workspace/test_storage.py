@@ -62,6 +62,26 @@ def test_models_and_migrations_agree(workspace: Workspace) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
+def test_a_home_of_the_first_version_keeps_its_readings(home: Path) -> None:
+    with Workspace.open(home) as workspace:
+        project = samples.project(workspace)
+        case = samples.case(workspace, project, 1)
+        version = workspace.save_reading(case.id, "ada", samples.mask(1))
+    downgrade(home, "0001")
+    with Workspace.open(home) as workspace:
+        assert workspace.get_case(case.id) == case
+        assert workspace.list_versions(case.id) == [version]
+
+
+def downgrade(home: Path, revision: str) -> None:
+    """Take a home back to an earlier version."""
+    with Workspace.open(home) as workspace:
+        config = alembic_config()
+        with workspace.store.database.connect_writing() as connection, connection.begin():
+            config.attributes["connection"] = connection
+            command.downgrade(config, revision)
+
+
 def test_the_schema_can_be_written_for_postgresql() -> None:
     config = alembic_config()
     config.attributes["dialect_name"] = "postgresql"
