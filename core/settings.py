@@ -16,7 +16,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path("~/.sightline"), description="Folder of the database and all files.")
     database_url: str | None = Field(
-        default=None, description="Another database than the home's own, such as postgresql+psycopg://..."
+        default=None,
+        exclude=True,  # it may hold a password, and settings are handed to other processes
+        description="Another database than the home's own, such as postgresql+psycopg://...",
     )
     max_image_bytes: int = Field(
         default=4 * 2**30, gt=0, description="Largest decoded image: rows x columns x frames x bytes."
@@ -24,8 +26,23 @@ class Settings(BaseSettings):
     max_image_pixels_per_frame: int = Field(
         default=2**28, gt=0, description="Largest single frame, in pixels."
     )
+    max_slide_pixels: int = Field(
+        default=120_000_000,
+        gt=0,
+        description="Largest image made of a whole slide; of a larger slide a smaller level is taken.",
+    )
     max_archive_bytes: int = Field(default=20 * 2**30, gt=0, description="Largest unpacked archive.")
     max_archive_members: int = Field(default=200_000, gt=0)
+    decoder_memory_bytes: int = Field(
+        default=2**30,
+        gt=0,
+        description="Memory that reading one file may take, besides 4 times the pixels that it declares.",
+    )
+    decoder_seconds: float = Field(
+        default=15.0,
+        gt=0,
+        description="Time that reading one file may take; more is given for more than 64 MB of pixels.",
+    )
     heartbeat_seconds: float = Field(default=2.0, gt=0, description="How often a job says that it lives.")
     lost_after_seconds: float = Field(default=10.0, gt=0, description="Silence after which a job is lost.")
     cancel_grace_seconds: float = Field(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
+WindowFunction = Literal["linear", "linear_exact", "sigmoid"]
 Layout = Literal["yx", "yxc", "zyx", "zyxc", "tyx", "tyxc"]
 Split = Literal["train", "val", "test"]
 LAYOUTS: tuple[Layout, ...] = ("yx", "yxc", "zyx", "zyxc", "tyx", "tyxc")
@@ -17,10 +21,18 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Window:
-    """A display window in the image's own units (HU for CT)."""
+    """A display window in the image's own units (HU for CT).
+
+    Attributes:
+        center, width: the range that is spread over the shades of grey.
+        function: how values become shades, see ``core.imaging.windows.to_display``.
+        name: what the window is for, such as "bone"; empty when the file does not say.
+    """
 
     center: float
     width: float
+    function: WindowFunction = "linear"
+    name: str = ""
 
     def __post_init__(self) -> None:
         if not self.width > 0:
@@ -35,6 +47,34 @@ class Window:
     def high(self) -> float:
         """The value shown as white."""
         return self.center + self.width / 2
+
+
+@dataclass(frozen=True)
+class ShadeTable:
+    """A display curve given point by point (a VOI LUT), in place of a window.
+
+    Attributes:
+        first: the value, in the image's own units, that the first entry is for; each next entry is for one
+            more. Values below and above take the first and the last shade.
+        shades: one byte per entry (0 black, 255 white), deflated (a curve of 16 bits takes a few hundred bytes),
+            as base64 text.
+        name: what the curve is for; empty when the file does not say.
+    """
+
+    first: float
+    shades: str = field(repr=False)
+    name: str = ""
+
+    @classmethod
+    def of(cls, first: float, shades: Array, name: str = "") -> ShadeTable:
+        """Make a table from its entries, uint8."""
+        packed = zlib.compress(shades.astype(np.uint8).tobytes(), 9)
+        return cls(first, base64.b64encode(packed).decode("ascii"), name)
+
+    @property
+    def array(self) -> Array:
+        """The entries, uint8."""
+        return np.frombuffer(zlib.decompress(base64.b64decode(self.shades)), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -80,10 +120,13 @@ class ImageInfo:
         spacing_mm: millimetres per step along the spatial axes, (y, x) or (z, y, x); None when unknown.
         affine_lps: 4x4 rows, voxel index (x, y, z, 1) to LPS millimetres; None when unknown.
         modality: DICOM modality code ("CT", "MR", "US", "DX", ...), "OT" when unknown.
-        window: display window from the file, or None.
+        window: the display window to begin with, from the file, or None. Where the file gives only a curve, the
+            linear window that comes nearest to it.
         inverted: True when low values are shown bright (MONOCHROME1).
         metadata: facts that name nobody (manufacturer, body part, series description, kVp ...).
         warnings: sentences about what was assumed or looks wrong.
+        windows: all display windows of the file, the first one included.
+        shade_table: display curve from the file, or None.
     """
 
     layout: Layout
@@ -96,6 +139,8 @@ class ImageInfo:
     inverted: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    windows: tuple[Window, ...] = ()
+    shade_table: ShadeTable | None = None
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -146,7 +191,7 @@ def info_from_json(data: dict[str, Any]) -> ImageInfo:
     """Rebuild an ImageInfo from ``info_to_json``'s values."""
     affine = data.get("affine_lps")
     spacing = data.get("spacing_mm")
-    window = data.get("window")
+    window, table = data.get("window"), data.get("shade_table")
     return ImageInfo(
         layout=data["layout"],
         shape=tuple(data["shape"]),
@@ -158,6 +203,8 @@ def info_from_json(data: dict[str, Any]) -> ImageInfo:
         inverted=data.get("inverted", False),
         metadata=dict(data.get("metadata", {})),
         warnings=tuple(data.get("warnings", ())),
+        windows=tuple(Window(**item) for item in data.get("windows", ())),
+        shade_table=None if table is None else ShadeTable(**table),
     )
 
 

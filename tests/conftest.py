@@ -10,15 +10,15 @@ import pytest
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = Path(os.environ.get("SIGHTLINE_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real, openly licensed images; tests that need it are skipped where it is absent."""
-    folder = Path(os.environ.get("SIGHTLINE_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not (folder / "manifest.json").is_file():
-        pytest.skip(f"no sample images at {folder}")
-    return folder
+    if not (SHARED_DATA / "manifest.json").is_file():
+        pytest.skip(f"no sample images at {SHARED_DATA}")
+    return SHARED_DATA
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from core.cli import data, learn, system
+from core.cli import data, identity, learn, look, system
 
 app = typer.Typer(
     name="sightline",
@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 app.add_typer(data.projects, name="project", help="Create and list projects.")
 app.command("import")(data.import_command)
+app.command("inspect")(look.inspect_command)
+app.command("deidentify")(identity.deidentify_command)
 app.command("split")(data.split_command)
 app.command("export")(data.export_command)
 app.command("train")(learn.train_command)

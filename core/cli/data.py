@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from core.cli.console import Console, HomeOption, JsonOption, console, table
 from core.errors import SightlineError
+from core.imaging.profiles import DEFAULT_PROFILE, as_profile
+from core.jobs.import_request import ImportRequest, new_staging, write_request
 from core.jobs.payloads import DEFAULT_READER, ExportPayload, ImportPayload
 from core.readings.label_formats import LABEL_FORMATS
+from core.settings import load_settings
 from core.tasks import TASKS
 from core.types import SPLITS, Split, make_labels
 
 projects = typer.Typer(no_args_is_help=True)
+PLACES = ("file ", "item ")  # how an import names files whose names it does not keep
 ProjectArgument = Annotated[str, typer.Argument(metavar="PROJECT", help="Name or number of the project.")]
 
 
@@ -88,7 +93,9 @@ def set_reference(
 
 def import_command(
     project: ProjectArgument,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders or zips of images.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files, folders or zips of images.")
+    ] = None,
     labels: Annotated[Path | None, typer.Option(help="File, folder or zip with labels.")] = None,
     file_format: Annotated[str, typer.Option("--format", help=f"{', '.join(LABEL_FORMATS)}.")] = "auto",
     label_map: Annotated[str | None, typer.Option(help="1=nerve,2=vessel or any=nucleus.")] = None,
@@ -96,13 +103,24 @@ def import_command(
     columns: Annotated[str | None, typer.Option(help="file=file,patient=patient_id,split=split")] = None,
     reader: Annotated[str, typer.Option(help="Whose labels these are.")] = DEFAULT_READER,
     split: Annotated[str | None, typer.Option(help="Put all images into train, val or test.")] = None,
+    deidentify: Annotated[
+        str, typer.Option(help="DICOM identity: keep, basic, or basic_dates (dates moved).")
+    ] = DEFAULT_PROFILE,
+    hide_names: Annotated[
+        bool, typer.Option("--hide-names", help="Keep no names of other files either (PNG, NIfTI ...).")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring images, and labels of the same names (masks, COCO, VOC, YOLO, CSV ...), into a project."""
+    """Bring images, and labels of the same names (masks, COCO, VOC, YOLO, CSV ...), into a project.
+
+    With --labels and no PATH, labels are matched to the images that are there already.
+    """
     from core.readings.label_values import parse_label_map
 
-    chosen_split = as_split(split)
+    paths, chosen_split = paths or [], as_split(split)
+    if not paths and labels is None:
+        raise typer.BadParameter("give PATH... with images, or --labels with labels of images already there.")
     if file_format not in LABEL_FORMATS:
         raise typer.BadParameter(f"--format must be one of {', '.join(LABEL_FORMATS)}, got {file_format!r}.")
     with console(home, as_json) as out:
@@ -112,29 +130,54 @@ def import_command(
         if missing:
             raise SightlineError(f"There is no file or folder {missing[0]}; check the path.")
         parsed = parse_label_map(label_map) if label_map else None
-        payload = ImportPayload(
-            project=out.workspace.get_project(project).id,
+        profile, found = as_profile(deidentify), out.workspace.get_project(project)
+        role_columns = _parse_columns(columns)
+        staging = new_staging(out.workspace.home)
+        request = ImportRequest(
             paths=[str(path.resolve()) for path in paths],
             labels=str(labels.resolve()) if labels else None,
+            table=str(table_file.resolve()) if table_file else None,
+        )
+        payload = ImportPayload(
+            project=found.id,
             format=file_format,
             label_map=None if parsed is None else {str(value): name for value, name in parsed.items()},
-            table=str(table_file.resolve()) if table_file else None,
-            columns=_parse_columns(columns),
+            columns=role_columns,
             reader=reader,
             split=chosen_split,
+            staging=str(staging),
+            request=write_request(staging, request),
+            deidentify=profile,
+            hide_names=hide_names,
         )
-        _report_import(out, out.run_job(payload, f"Import into {project}"))
+        result = out.run_job(payload, f"Import into {found.name}")
+        _report_import(out, _with_own_names(result, paths))
 
 
-def _report_import(out: Console, result: dict[str, object]) -> None:
-    skipped = list(result["skipped"])  # type: ignore[call-overload]
+def _with_own_names(result: dict[str, Any], paths: list[Path]) -> dict[str, Any]:
+    """Call skipped files by their own names again: the job only wrote down their places, this terminal may tell."""
+    from core.imaging.scan import list_files
+    from core.jobs.import_names import ImportNames
+
+    if not any(row["path"].startswith(PLACES) for row in result["skipped"]):
+        return result
+    with tempfile.TemporaryDirectory() as folder:
+        files = list_files([path.resolve() for path in paths], Path(folder), load_settings())
+    names = ImportNames(DEFAULT_PROFILE, files=files)
+    own = {names.place(source): source for group in files for source in group}
+    skipped = [{**row, "path": own.get(row["path"], row["path"])} for row in result["skipped"]]
+    return {**result, "skipped": skipped}
+
+
+def _report_import(out: Console, result: dict[str, Any]) -> None:
+    skipped = list(result["skipped"])
     out.result(
         result, f"{result['cases']} cases, {result['readings']} readings, {result['skipped_count']} skipped."
     )
     if not out.as_json:
         for row in skipped:
             out.say(f"skipped {row['path']}: {row['reason']}")
-    if not result["cases"]:
+    if not result["cases"] and not result["readings"]:
         print("Nothing came in; no file could be used as an image.", file=sys.stderr)
         raise typer.Exit(1)
 

@@ -63,14 +63,18 @@ def doctor_command(home: HomeOption = None, as_json: JsonOption = False) -> None
             "python": platform.python_version(),
             "versions": {name: version(name) for name in SHOWN_PACKAGES},
             "device": _device_report(),
+            "decoder": _decoder_report(),
             "database": _database_report(out.workspace.home),
             "disk_free_gb": round(psutil.disk_usage(str(out.workspace.home)).free / 1e9, 1),
             "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
             "cpu_cores": os.cpu_count(),
             "limits": {
                 "max_image_bytes": settings.max_image_bytes,
+                "max_image_pixels_per_frame": settings.max_image_pixels_per_frame,
                 "max_archive_bytes": settings.max_archive_bytes,
                 "max_archive_members": settings.max_archive_members,
+                "decoder_memory_bytes": settings.decoder_memory_bytes,
+                "decoder_seconds": settings.decoder_seconds,
             },
         }
         text = "\n".join(f"{key:14} {_flat(value)}" for key, value in report.items())
@@ -92,6 +96,18 @@ def _device_report() -> dict[str, Any]:
     import json
 
     report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return report
+
+
+def _decoder_report() -> dict[str, str]:
+    """Start the process that reads files and let it say which caps hold there."""
+    from core.imaging.caps import report_caps
+    from core.imaging.sandbox import Call, ask
+
+    try:
+        report: dict[str, str] = ask(Call(report_caps, (), (Path("doctor"),)), load_settings())
+    except SightlineError as error:
+        return {"error": str(error)}
     return report
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,19 +17,12 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from core.errors import FileRefused
-from core.imaging.limits import (
-    CODEC_MAX_RATIO,
-    DEFLATE_MAX_RATIO,
-    HARMLESS_BYTES,
-    RLE_MAX_RATIO,
-    check_declared_size,
-    check_ratio,
-    declared_bytes,
-    refusing,
-)
+from core.imaging.dicom_elements import read_elements, tag_of
+from core.imaging.dicom_layout import NATIVE, PixelLayout, check_size, declared_size, pixel_layout
+from core.imaging.limits import refusing
 from core.settings import Settings
 
 PREAMBLE = 132
@@ -38,8 +31,10 @@ MAX_META_BYTES = 2**16
 MAX_ELEMENTS = (
     20_000  # at the top level; real files have some hundreds, and each costs a thousand times its bytes
 )
-NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 SERIES_KEYWORDS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+SERIES_TAGS = tuple(tag_of(Tag(keyword)) for keyword in SERIES_KEYWORDS)
+# A file without the DICM mark must have one of these to be taken for DICOM.
+SOME_KEYWORDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality", "Rows")
 PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -60,10 +55,17 @@ NOT_IMAGES = (
         "1.2.840.10008.1.3.10",
         "is the index of a DICOM disc (DICOMDIR); the images beside it are read without it",
     ),
+    ("1.2.840.10008.5.1.4.1.1.66.1", "is a DICOM registration, which moves other images; add those"),
     (
-        "1.2.840.10008.5.1.4.1.1.66.",
-        "is a DICOM segmentation or registration, which marks other images; add those",
+        "1.2.840.10008.5.1.4.1.1.66.2",
+        "is a DICOM fiducials object, which marks points in other images; add those",
     ),
+    ("1.2.840.10008.5.1.4.1.1.66.3", "is a DICOM registration, which moves other images; add those"),
+    (
+        "1.2.840.10008.5.1.4.1.1.66.5",
+        "is a DICOM surface segmentation, which holds no pixels; add the images",
+    ),
+    ("1.2.840.10008.5.1.4.1.1.66.6", "is a DICOM tractography, which holds no pixels; add the images"),
     ("1.2.840.10008.5.1.4.1.1.88.", "is a structured report, not an image"),
     ("1.2.840.10008.5.1.4.1.1.481.3", "is a set of radiotherapy contours (RTSTRUCT), not an image"),
     ("1.2.840.10008.5.1.4.1.1.481.5", "is a radiotherapy plan, not an image"),
@@ -74,35 +76,30 @@ NOT_IMAGES = (
 )
 
 
-@dataclass(frozen=True)
-class PixelLayout:
-    """What a header says about its pixels; sizes are positive and within the limits."""
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # bits or shares; label map
 
-    rows: int
-    columns: int
-    frames: int
-    samples: int
-    bits: int
-    photometric: str
 
-    @property
-    def is_color(self) -> bool:
-        """True when the decoded image is RGB."""
-        return self.samples == 3 or self.photometric == "PALETTE COLOR"
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes per stored value."""
-        return max(1, self.bits // 8)
+class IsSegmentation(FileRefused):
+    """The file is a DICOM segmentation, which marks other images."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """One DICOM image file whose header passed the checks."""
+    """One DICOM image file whose header passed the checks.
+
+    Attributes:
+        layout: what it says about its pixels.
+        parsed: the elements before the pixels; None when it is one of many alike and they are read again.
+    """
 
     path: Path
-    dataset: Dataset
     layout: PixelLayout
+    parsed: Dataset | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The elements before the pixels."""
+        return self.parsed if self.parsed is not None else _open(self.path, with_pixels=False)
 
 
 def is_dicom(path: Path) -> bool:
@@ -131,24 +128,74 @@ def read_header(path: Path, settings: Settings) -> Header:
     Raises:
         FileRefused: when the file is not a DICOM image, is damaged, or asks for more than the limits allow.
     """
+    return _read_checked(path, settings, segmentation=False)
+
+
+def read_segmentation_header(path: Path, settings: Settings) -> Header:
+    """Read and check everything but the pixels of a DICOM segmentation.
+
+    Raises:
+        FileRefused: when the file is none, is damaged, or asks for more than the limits allow.
+    """
+    return _read_checked(path, settings, segmentation=True)
+
+
+def is_segmentation(path: Path) -> bool:
+    """True when the file is a DICOM segmentation; False for anything else, also when it is damaged."""
+    if not is_dicom(path):
+        return False
+    _quiet_pydicom()
+    try:
+        with refusing(path.name):
+            return _open(path, with_pixels=False, tags=("SOPClassUID",)).get("SOPClassUID") in SEGMENTATIONS
+    except FileRefused:
+        return False
+
+
+def _read_checked(path: Path, settings: Settings, segmentation: bool) -> Header:
     _quiet_pydicom()
     with refusing(path.name):
         size = path.stat().st_size
         dataset = _open(path, with_pixels=False)
-        _check_kind(dataset, path.name)
-        layout = _pixel_layout(dataset, path.name)
-        _check_size(dataset, layout, size, path.name, settings)
-        return Header(path, dataset, layout)
+        try:
+            _check_kind(dataset, path.name)
+        except IsSegmentation:
+            if not segmentation:
+                raise
+        else:
+            if segmentation:
+                raise FileRefused(f"{path.name} is no DICOM segmentation.")
+        layout = pixel_layout(dataset, path.name)
+        check_size(layout, transfer_syntax(dataset), size, path.name, settings)
+        return Header(path, layout, dataset)
 
 
 def series_key(path: Path) -> str:
     """Return what files of one series have in common: patient, study, series; the path where none is."""
     _quiet_pydicom()
     with refusing(path.name):
+        elements = read_elements(path, SERIES_TAGS)
+        texts = [elements.text(tag) for tag in SERIES_TAGS] if elements else [None]
+        if None not in texts:
+            return "|".join(map(str, texts)) if texts[-1] else str(path)
         dataset = _open(path, with_pixels=False, tags=SERIES_KEYWORDS)
         if not dataset.get("SeriesInstanceUID"):
             return str(path)
         return "|".join(str(dataset.get(keyword) or "") for keyword in SERIES_KEYWORDS)
+
+
+def read_object(path: Path, with_pixels: bool) -> Dataset:
+    """Read any DICOM object, image or not, within the bounds that images are read in.
+
+    Raises:
+        FileRefused: when it is damaged or no DICOM object.
+    """
+    _quiet_pydicom()
+    with refusing(path.name):
+        dataset = _open(path, with_pixels)
+        if len(dataset) == 0:
+            raise FileRefused(f"{path.name} is not a DICOM file, or nothing of it is left.")
+        return dataset
 
 
 def read_dataset(header: Header) -> Dataset:
@@ -186,6 +233,11 @@ def metadata_of(dataset: Dataset) -> dict[str, str]:
             continue
         parts = value if isinstance(value, pydicom.multival.MultiValue) else [value]
         facts[keyword] = ", ".join(str(part) for part in parts)[:64]
+    times = dataset.get("FrameTimeVector")
+    if "FrameTime" not in facts and isinstance(times, pydicom.multival.MultiValue) and len(times) > 1:
+        with suppress(TypeError, ValueError):
+            mean = sum(map(float, times[1:])) / (len(times) - 1)  # the first is no interval
+            facts["FrameTime"] = f"{mean:.6g}"
     return facts
 
 
@@ -266,7 +318,7 @@ def _inflate(path: Path, start: bytes, with_pixels: bool) -> DicomBytesIO:
     plain.write(inflater.decompress(body, INFLATED_HEADER_BYTES))
     if with_pixels and not inflater.eof:
         plain.seek(0)
-        declared = _declared(_pixel_layout(_parse(plain, with_pixels=False), path.name))
+        declared = declared_size(pixel_layout(_parse(plain, with_pixels=False), path.name))
         plain.seek(0, 2)
         plain.write(inflater.decompress(inflater.unconsumed_tail, declared + INFLATED_HEADER_BYTES))
         if not inflater.eof:
@@ -285,54 +337,15 @@ def _check_kind(dataset: Dataset, name: str) -> None:
     """Refuse DICOM objects that are no images, each with its own sentence."""
     meta = getattr(dataset, "file_meta", None) or Dataset()
     sop_class = str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+    if sop_class in SEGMENTATIONS:
+        raise IsSegmentation(
+            f"{name} is a DICOM segmentation, which marks other images; import it together with those."
+        )
     for prefix, sentence in NOT_IMAGES:
         if sop_class.startswith(prefix):
             raise FileRefused(f"{name} {sentence}.")
-    if len(dataset) == 0:
+    marked = getattr(dataset, "preamble", None) is not None
+    if len(dataset) == 0 or not (marked or any(dataset.get(keyword) for keyword in SOME_KEYWORDS)):
         raise FileRefused(f"{name} is not a DICOM file, or nothing of it is left.")
     if any(dataset.get(keyword) is None for keyword in ("Rows", "Columns", "BitsAllocated")):
         raise FileRefused(f"{name} is a DICOM object without an image in it.")
-
-
-def _pixel_layout(dataset: Dataset, name: str) -> PixelLayout:
-    layout = PixelLayout(
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
-        frames=int(dataset.get("NumberOfFrames") or 1),
-        samples=int(dataset.get("SamplesPerPixel") or 1),
-        bits=int(dataset.BitsAllocated),
-        photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2"),
-    )
-    if layout.samples not in (1, 3):
-        raise FileRefused(
-            f"{name} has {layout.samples} values per pixel; only 1 (grey) and 3 (colour) can be read."
-        )
-    if layout.bits not in (1, 8, 16, 32, 64):
-        raise FileRefused(f"{name} stores {layout.bits} bits per value, which no DICOM image does.")
-    return layout
-
-
-def _declared(layout: PixelLayout) -> int:
-    """Bytes of the uncompressed pixels."""
-    values = declared_bytes((layout.frames, layout.rows, layout.columns, layout.samples), 1)
-    return math.ceil(values * layout.bits / 8)
-
-
-def _check_size(dataset: Dataset, layout: PixelLayout, size: int, name: str, settings: Settings) -> None:
-    samples = 3 if layout.is_color else layout.samples
-    shape = (layout.frames, layout.rows, layout.columns, samples)
-    check_declared_size(shape, layout.itemsize, name, settings)
-    declared, syntax = _declared(layout), transfer_syntax(dataset)
-    if syntax in NATIVE:
-        stored = declared * 2 // 3 if layout.photometric == "YBR_FULL_422" else declared
-        if stored > size:
-            raise FileRefused(
-                f"{name} is cut short: its header declares {stored} bytes of pixels, it has {size}."
-            )
-        return
-    ratios = {
-        str(RLELossless): (RLE_MAX_RATIO, 2**20),
-        str(DeflatedExplicitVRLittleEndian): (DEFLATE_MAX_RATIO, 2**20),
-    }
-    ratio, harmless = ratios.get(syntax, (CODEC_MAX_RATIO, HARMLESS_BYTES))
-    check_ratio(declared, size, ratio, name, harmless)

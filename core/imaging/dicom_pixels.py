@@ -1,26 +1,38 @@
-"""DICOM pixels: decoded frame by frame, then made physical (rescale, palette, colour space)."""
+"""DICOM pixels: stored frames made physical (rescale, modality table, colour) and put together."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_frames
-from pydicom.pixels import apply_color_lut, apply_modality_lut
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.pixels import apply_modality_lut
 
 from core.errors import FileRefused
-from core.imaging.dicom_header import NATIVE, Header, PixelLayout, read_dataset, transfer_syntax
-from core.imaging.values import Rescale, rescale_into, working_type
-from core.types import Array, Window
+from core.imaging.buffers import allocate, discard, settle
+from core.imaging.dicom_color import stored_color, to_rgb_bytes
+from core.imaging.dicom_frames import slow_frames
+from core.imaging.dicom_groups import functional_group
+from core.imaging.dicom_header import Header, transfer_syntax
+from core.imaging.dicom_quick import NotQuick, PlainFrames, QuickFrames, Span, quick_frames
+from core.imaging.dicom_video import VIDEO
+from core.imaging.limits import check_declared_size, refusing
+from core.imaging.values import PlaneStack, Rescale, TooNarrow, smallest_type
+from core.settings import Settings
+from core.types import Array
 
-DEFLATED = "1.2.840.10008.1.2.1.99"
-JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
-JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 201, 202, 203))
+MAX_WORKERS = 4
+FEW_PLANES = 3  # not worth a thread
+FEWER_FRAMES = "The video has {done} frames, its header says {wanted}."
+NO_NUMBERS = "Some values were not numbers and were set to 0."
+
+Stored = tuple[Array, str]  # a frame as stored, and how its colours are meant
+Reader = Callable[[int, Array | None], Stored]  # reads one plane, into the room given where it can
 
 
 @dataclass(frozen=True)
@@ -28,26 +40,56 @@ class ValuePlan:
     """How one file's stored numbers become values: one rescale per frame, or a table."""
 
     rescales: tuple[Rescale, ...]
-    stored: np.dtype
-    has_table: bool
+    has_table: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file that gives planes to an image.
+
+    Attributes:
+        header: the checked header.
+        plan: how its stored numbers become values.
+        span: where its pixels lie, None when only pydicom can tell.
+    """
+
+    header: Header
+    plan: ValuePlan
+    span: Span | None = None
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Decoded planes.
+
+    Attributes:
+        array: (planes, rows, columns) or (planes, rows, columns, 3).
+        refused: why planes could not be read, by their number; their place in the array holds nothing.
+        warnings: what to say about the values.
+    """
+
+    array: Array
+    refused: dict[int, FileRefused]
+    warnings: tuple[str, ...] = ()
 
 
 def plan_values(header: Header) -> ValuePlan:
     """Read the modality transformation of every frame.
 
     Source: DICOM PS3.3 C.11.1 (Modality LUT), C.7.6.16.2.9 (Pixel Value Transformation), C.8.8.3 (RT Dose).
+
+    Raises:
+        FileRefused: when it cannot be, such as a slope of 0.
     """
-    dataset, layout = header.dataset, header.layout
-    sign = dataset.get("PixelRepresentation")
-    if layout.bits == 64 or (layout.bits == 32 and sign is None):  # float pixels have no PixelRepresentation
-        stored: np.dtype = np.dtype(np.float64)
-    else:
-        stored = np.dtype(f"{'i' if sign == 1 else 'u'}{layout.itemsize}")
+    dataset, frames = header.dataset, header.layout.frames
     if dataset.get("ModalityLUTSequence"):
-        return ValuePlan((Rescale(),) * layout.frames, np.dtype(np.uint16), has_table=True)
-    return ValuePlan(
-        tuple(_rescale(dataset, frame) for frame in range(layout.frames)), stored, has_table=False
-    )
+        return ValuePlan((Rescale(),) * frames, has_table=True)
+    try:
+        return ValuePlan(tuple(_rescale(dataset, frame) for frame in range(frames)))
+    except (ValueError, TypeError) as error:
+        raise FileRefused(
+            f"{header.path.name} cannot be read: its rescale slope and intercept must be numbers, and the slope not 0."
+        ) from error
 
 
 def _rescale(dataset: Dataset, frame: int) -> Rescale:
@@ -60,174 +102,242 @@ def _rescale(dataset: Dataset, frame: int) -> Rescale:
     )
 
 
-def functional_group(dataset: Dataset, frame: int, keyword: str) -> Dataset | None:
-    """Return the item of a functional group for one frame: its own first, else the shared one.
-
-    Source: DICOM PS3.3 C.7.6.16.
-    """
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    shared = dataset.get("SharedFunctionalGroupsSequence") or []
-    for groups in (per_frame[frame : frame + 1], shared[:1]):
-        for group in groups:
-            items = group.get(keyword)
-            if items:
-                return items[0]
-    return None
-
-
-def window_of(dataset: Dataset) -> Window | None:
-    """Return the first display window that the file offers, None when it offers none that makes sense."""
-    source = functional_group(dataset, 0, "FrameVOILUTSequence") or dataset
-    center, width = (_first(source.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
-    if center is None or width is None or not np.isfinite([center, width]).all() or width <= 0:
-        return None
-    return Window(center, width)
-
-
-def _first(value: object) -> float | None:
-    """Return the first of one or many numbers, None when there is none or it is not a number."""
-    try:
-        return float(value[0] if hasattr(value, "__getitem__") and not isinstance(value, str) else value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, IndexError):
-        return None
-
-
-def color_or_value_type(plans: list[ValuePlan], layout: PixelLayout) -> np.dtype:
-    """Return the type of the array that all frames are decoded into."""
-    if layout.is_color:
-        return np.dtype(np.uint8)
-    return np.result_type(*{working_type(plan.stored, set(plan.rescales)) for plan in plans})
-
-
-def decode_into(out: Array, places: list[int], header: Header, plan: ValuePlan) -> None:
-    """Decode a file's frames and write their values into planes of ``out``.
+def decode_slices(parts: Sequence[Part], settings: Settings) -> Filled:
+    """Decode single-frame files of one size into planes, in their order; a damaged one does not stop the rest.
 
     Args:
-        out: (planes, rows, columns) or (planes, rows, columns, 3), of ``color_or_value_type``.
-        places: the plane of each frame.
-        header: the checked header.
-        plan: its value plan.
+        parts: the files.
+        settings: limits for the whole.
 
     Raises:
-        FileRefused: when the encoding is not known here or lies about its size.
+        FileRefused: when none can be decoded; with the first reason.
     """
-    dataset = read_dataset(header)
-    drop_bits = _overlay_bits(dataset)
-    count = 0
-    for frame, photometric in _raw_frames(dataset, header):
-        if count == len(places):
-            break
-        if header.layout.is_color:
-            out[places[count]] = _to_rgb(frame, photometric, dataset)
-        elif plan.has_table:
-            out[places[count]] = apply_modality_lut(frame, dataset)
-        else:
-            stored = frame if not drop_bits else (frame << drop_bits) >> drop_bits
-            rescale_into(out[places[count]], stored, plan.rescales[count])
-        count += 1
-    if count < len(places):
-        raise FileRefused(f"{header.path.name} is cut short: it has {count} of {len(places)} frames.")
+
+    def read(place: int, room: Array | None) -> Stored:
+        return _read_slice(parts[place], room)
+
+    return _fill(parts, read, settings)
 
 
-def _raw_frames(dataset: Dataset, header: Header) -> Iterator[tuple[Array, str]]:
-    """Decode without pydicom's colour conversion, which is very slow on long clips."""
-    syntax, name = transfer_syntax(dataset), header.path.name
+def decode_clip(part: Part, settings: Settings) -> Filled:
+    """Decode all frames of one file.
+
+    Args:
+        part: the file.
+        settings: limits for the whole.
+
+    Raises:
+        FileRefused: when one of them cannot be decoded.
+    """
+    header = part.header
+    with refusing(header.path.name):
+        try:
+            frames = _open_quick(part)
+
+            def read(place: int, room: Array | None) -> Stored:
+                return _read_quick(frames, place, room, header)
+
+            filled = _fill([part] * header.layout.frames, read, settings)
+        except NotQuick:
+            return _fill_in_turn(part, settings)
+    if filled.refused:
+        raise filled.refused[min(filled.refused)]
+    return filled
+
+
+def stored_planes(parts: Sequence[Part]) -> Iterator[Array]:
+    """Decode files one after the other and give their frames as stored: before rescale and palette, as RGB.
+
+    Args:
+        parts: single-frame files, or one multi-frame file.
+
+    Returns:
+        Each frame, in the file's own byte order.
+
+    Raises:
+        FileRefused: when one of them cannot be decoded.
+    """
+    for part in parts:
+        header = part.header
+        with refusing(header.path.name):
+            for frame, photometric in _frames_in_turn(part):
+                yield stored_color(frame, photometric, header.layout.bits_stored)
+
+
+def _frames_in_turn(part: Part) -> Iterator[Stored]:
+    """Decode the frames of one file in their order."""
+    layout, done = part.header.layout, 0
     try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError as error:
-        raise FileRefused(f"{name} is compressed in a way that cannot be read here ({syntax}).") from error
-    if not decoder.is_available:
-        raise FileRefused(f"{name} is compressed in a way that no installed codec reads ({syntax}).")
-    if syntax not in (*NATIVE, DEFLATED):
-        for data in generate_frames(dataset.PixelData, number_of_frames=header.layout.frames):
-            _check_codestream(data, header)
-    if syntax == JPEG_EXTENDED and header.layout.bits == 16 and not header.layout.is_color:
-        yield from _twelve_bit_frames(dataset, header.layout.frames)
-        return
-    if "file_meta" not in dataset.__dict__ or not dataset.file_meta.get("TransferSyntaxUID"):
-        dataset.ensure_file_meta()
-        dataset.file_meta.TransferSyntaxUID = UID(syntax)
-    dataset.setdefault("SamplesPerPixel", 1)
-    if header.layout.frames == 1 or syntax in JPEG_2000:
-        # Frame by frame, pydicom 3.0 fails on JPEG 2000 whose signedness differs from the header's.
-        array, properties = decoder.as_array(dataset, raw=True)
-        frames = array if header.layout.frames > 1 else array[np.newaxis]
-        yield from ((frame, str(properties["photometric_interpretation"])) for frame in frames)
-        return
-    for frame, properties in decoder.iter_array(dataset, raw=True):
-        yield frame, str(properties["photometric_interpretation"])
+        frames = _open_quick(part)
+        while done < frames.count:
+            frame = frames.stored(done)
+            done += 1
+            yield frame, layout.photometric
+    except NotQuick:
+        yield from islice(slow_frames(part.header), done, layout.frames)
 
 
-def _twelve_bit_frames(dataset: Dataset, frames: int) -> Iterator[tuple[Array, str]]:
-    """Decode 12-bit lossy JPEG, which pydicom's permissively licensed plug-ins do not read."""
-    import imagecodecs
-
-    for data in generate_frames(dataset.PixelData, number_of_frames=frames):
-        yield imagecodecs.jpeg8_decode(data), str(dataset.PhotometricInterpretation)
-
-
-def _check_codestream(data: bytes, header: Header) -> None:
-    """Refuse a JPEG or JPEG 2000 stream that is larger than the header says: codecs obey the stream."""
-    size = codestream_size(data)
-    if size is not None and size[0] * size[1] > 2 * header.layout.rows * header.layout.columns + 65536:
-        raise FileRefused(
-            f"{header.path.name} hides a picture of {size[0]} x {size[1]} pixels behind a header of "
-            f"{header.layout.rows} x {header.layout.columns}; it was not decoded."
-        )
+def _read_slice(part: Part, room: Array | None) -> Stored:
+    """Return the stored values of a single-frame file, read into ``room`` where that can be."""
+    try:
+        return _read_quick(_open_quick(part), 0, room, part.header)
+    except NotQuick:
+        for frame in slow_frames(part.header):
+            return frame
+    raise FileRefused(f"{part.header.path.name} is cut short: it has no frame.")
 
 
-def codestream_size(data: bytes) -> tuple[int, int] | None:
-    """Return (rows, columns) written in a JPEG, JPEG-LS or JPEG 2000 stream, None for other data.
+def _open_quick(part: Part) -> QuickFrames:
+    if part.span is None:
+        raise NotQuick
+    return quick_frames(part.header.path, part.header.layout, part.span)
 
-    Source: ITU-T T.81 B.2.2 (SOFn), T.87 C.2.2 (SOF55), T.800 A.5.1 (SIZ).
+
+def _read_quick(frames: QuickFrames, index: int, room: Array | None, header: Header) -> Stored:
+    layout = header.layout
+    fits = (
+        room is not None and room.shape == layout.frame_shape and (layout.samples == 1 or layout.planar == 0)
+    )
+    if room is not None and fits and isinstance(frames, PlainFrames):
+        frames.read_into(index, room)
+        return room, layout.photometric
+    return frames.stored(index), layout.photometric
+
+
+def _fill(parts: Sequence[Part], read: Reader, settings: Settings) -> Filled:
+    """Decode planes into the smallest type that one of them suggests, into a wider one where that fails."""
+    kind = _guess_kind(parts, read)
+    while True:
+        stack = PlaneStack(_new_array(len(parts), kind, parts[0].header, settings))
+        try:
+            refused = _decode_all(parts, read, stack)
+        except TooNarrow as error:
+            discard(stack.array)
+            kind = error.kind
+            continue
+        if len(refused) == len(parts):
+            raise refused[0]
+        return _filled(stack, refused)
+
+
+def _guess_kind(parts: Sequence[Part], read: Reader) -> np.dtype:
+    """Decode one plane, from the middle where it can be, and return the type it suggests for all.
+
+    Raises:
+        FileRefused: when no plane can be decoded; with the first one's reason.
     """
-    start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if start >= 0 and len(data) >= start + 24:
-        x_end, y_end, x_start, y_start = struct.unpack(">4L", data[start + 8 : start + 24])
-        return y_end - y_start, x_end - x_start
-    if data[:2] != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], struct.unpack(">H", data[at + 2 : at + 4])[0]
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            return struct.unpack(">HH", data[at + 5 : at + 9])
-        at += 1 if marker == 0xFF else 2 + length
-    return None
+    refused: dict[int, FileRefused] = {}
+    for place in dict.fromkeys((len(parts) // 2, *range(len(parts)))):
+        part = parts[place]
+        try:
+            with _refusing(part):
+                stored, _ = read(place, None)
+        except FileRefused as error:
+            refused[place] = error
+            continue
+        kind = _kind_of(part, stored, {rescale for other in parts for rescale in other.plan.rescales})
+        plain_bytes = all(other.header.layout.stored_type == np.uint8 for other in parts)
+        return kind if plain_bytes or kind != np.uint8 or part.header.layout.is_color else np.dtype(np.int16)
+    raise refused[min(refused)]
 
 
-def _overlay_bits(dataset: Dataset) -> int:
-    """Return how many high bits hold an old-style overlay in place of the value (PS3.3 C.9.2, retired)."""
-    positions = [tag for tag in dataset.keys() if tag & 0xFF01FFFF == 0x60000102]  # noqa: SIM118 - tags, unparsed
-    embedded = any(int(dataset[tag].value or 0) > 0 for tag in positions)
-    spare = int(dataset.BitsAllocated) - int(dataset.get("BitsStored") or dataset.BitsAllocated)
-    return spare if embedded else 0
+def _kind_of(part: Part, stored: Array, rescales: set[Rescale]) -> np.dtype:
+    if part.header.layout.is_color:
+        return np.dtype(np.uint8)
+    if part.plan.has_table:
+        return smallest_type(apply_modality_lut(stored, part.header.dataset), {Rescale()})
+    return smallest_type(stored, rescales)
 
 
-def _to_rgb(frame: Array, photometric: str, dataset: Dataset) -> Array:
-    """Return one colour frame as RGB bytes."""
-    if photometric == "PALETTE COLOR":
-        colors = apply_color_lut(frame, dataset)[..., :3]
-        return _to_bytes(colors, 8 if _palette_is_bytes(dataset) else 16)
-    bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
-    if photometric in ("YBR_FULL", "YBR_FULL_422"):
-        if frame.dtype != np.uint8:
-            raise FileRefused("Colour in YBR with more than 8 bits cannot be read; export the image as RGB.")
-        import cv2
+def _decode_all(parts: Sequence[Part], read: Reader, stack: PlaneStack) -> dict[int, FileRefused]:
+    """Decode every plane, several at once; return why some could not be."""
 
-        # OpenCV wants Y, Cr, Cb; full-range BT.601 as in PS3.3 C.7.6.3.1.2, at most 1 off exact rounding.
-        return cv2.cvtColor(np.ascontiguousarray(frame[..., (0, 2, 1)]), cv2.COLOR_YCrCb2RGB)
-    if photometric not in ("RGB", "YBR_ICT", "YBR_RCT"):
-        raise FileRefused(f"Colour written as {photometric} cannot be read; export the image as RGB.")
-    return _to_bytes(frame, bits)
+    def some(places: range) -> dict[int, FileRefused]:
+        refused: dict[int, FileRefused] = {}
+        for place in places:
+            part = parts[place]
+            try:
+                with _refusing(part):
+                    room = stack.room_for(place, part.header.layout.stored_type)
+                    _write(stack, place, part, read(place, None if part.plan.has_table else room))
+                    settle(stack.array, place)
+            except FileRefused as error:
+                refused[place] = error
+        return refused
+
+    workers = 1 if len(parts) <= FEW_PLANES else min(MAX_WORKERS, os.cpu_count() or 1)
+    if workers == 1:
+        return some(range(len(parts)))
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            shares = pool.map(some, [range(start, len(parts), workers) for start in range(workers)])
+            return {place: error for share in shares for place, error in share.items()}
+    except RuntimeError:  # no further thread can be started
+        return some(range(len(parts)))
 
 
-def _palette_is_bytes(dataset: Dataset) -> bool:
-    """True when a palette of 16-bit entries was filled with bytes, as some devices do."""
-    tables = [dataset.get(f"{color}PaletteColorLookupTableData") or b"" for color in ("Red", "Green", "Blue")]
-    return all(len(table) % 2 == 0 and np.frombuffer(table, "<u2").max(initial=0) < 256 for table in tables)
+def _write(stack: PlaneStack, place: int, part: Part, frame: Stored) -> None:
+    """Write one plane: colour as RGB bytes, grey as physical values."""
+    stored, photometric = frame
+    header = part.header
+    if header.layout.is_color:
+        rgb = to_rgb_bytes(stored, photometric, header)
+        if not np.may_share_memory(rgb, stack.array):
+            stack.array[place] = rgb
+    elif part.plan.has_table:
+        stack.put(place, apply_modality_lut(stored, header.dataset), Rescale())
+    else:
+        rescales = part.plan.rescales
+        stack.put(place, stored, rescales[place if len(rescales) > 1 else 0])
 
 
-def _to_bytes(frame: Array, bits: int) -> Array:
-    """Bring colour of more than 8 bits down to bytes."""
-    return frame if frame.dtype == np.uint8 else (frame >> max(0, bits - 8)).astype(np.uint8)
+def _fill_in_turn(part: Part, settings: Settings) -> Filled:
+    """Decode the frames of a file that only gives them one after the other."""
+    header = part.header
+    kind: np.dtype | None = None
+    while True:
+        stack: PlaneStack | None = None
+        done = 0
+        try:
+            for stored, photometric in islice(slow_frames(header), header.layout.frames):
+                if stack is None:
+                    kind = kind or _kind_of(part, stored, set(part.plan.rescales))
+                    stack = PlaneStack(_new_array(header.layout.frames, kind, header, settings))
+                _write(stack, done, part, (stored, photometric))
+                settle(stack.array, done)
+                done += 1
+        except TooNarrow as error:
+            if stack is not None:
+                discard(stack.array)
+            kind = error.kind
+            continue
+        wanted = header.layout.frames
+        if stack is not None and done < wanted and transfer_syntax(header.dataset) in VIDEO:
+            return Filled(stack.array[:done], {}, (FEWER_FRAMES.format(done=done, wanted=wanted),))
+        if stack is None or done < wanted:
+            raise FileRefused(f"{header.path.name} is cut short: it has {done} of {wanted} frames.")
+        return _filled(stack, {})
+
+
+def _new_array(planes: int, kind: np.dtype, header: Header, settings: Settings) -> Array:
+    layout = header.layout
+    shape = (planes, layout.rows, layout.columns, *((3,) if layout.is_color else ()))
+    check_declared_size(shape, kind.itemsize, header.path.name, settings)
+    return allocate(shape, kind)
+
+
+def _filled(stack: PlaneStack, refused: dict[int, FileRefused]) -> Filled:
+    return Filled(stack.array, refused, (NO_NUMBERS,) if stack.had_no_numbers else ())
+
+
+@contextmanager
+def _refusing(part: Part) -> Iterator[None]:
+    """Turn what decoders raise into a sentence; the signals between the ways of decoding pass."""
+    signal: Exception | None = None
+    with refusing(part.header.path.name):
+        try:
+            yield
+        except (NotQuick, TooNarrow) as error:
+            signal = error
+    if signal is not None:
+        raise signal

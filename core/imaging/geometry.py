@@ -10,6 +10,7 @@ from core.types import Array, ImageInfo
 
 Rows = tuple[tuple[float, ...], ...]
 AXIS_LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))  # towards +, towards - of LPS; H head, F feet
+ORIENTATION_LETTERS = (("L", "R"), ("P", "A"), ("S", "I"))
 PLANE_NAMES = ("sagittal", "coronal", "axial")  # by the LPS axis that the slices are stacked along
 
 
@@ -65,6 +66,25 @@ def direction_letter(vector: Array) -> str:
     """Name the side of the patient that an LPS vector points to: L, R, P, A, H (head) or F (feet)."""
     axis = int(np.argmax(np.abs(vector)))
     return AXIS_LETTERS[axis][0 if vector[axis] > 0 else 1]
+
+
+def orientation_letters(affine: Array | Rows) -> str:
+    """Name where the voxel axes x, y and z lead in the patient, such as "LPS" or "RAS".
+
+    L left, R right, P posterior, A anterior, S superior (head), I inferior (feet); each axis by the direction it
+    is nearest to, no direction twice.
+
+    Args:
+        affine: 4x4, voxel index (x, y, z) to LPS mm.
+    """
+    matrix = np.asarray(affine, dtype=np.float64)[:3, :3]
+    nearness = np.abs(matrix) / np.linalg.norm(matrix, axis=0)
+    letters = ["", "", ""]
+    for _ in range(3):
+        direction, axis = (int(n) for n in np.unravel_index(np.argmax(nearness), (3, 3)))
+        letters[axis] = ORIENTATION_LETTERS[direction][0 if matrix[direction, axis] > 0 else 1]
+        nearness[direction, :] = nearness[:, axis] = -1
+    return "".join(letters)
 
 
 def side_marks(info: ImageInfo) -> tuple[str, str, str, str] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from logging import getLogger
 
@@ -20,6 +21,24 @@ CODEC_MAX_RATIO = 1000
 HARMLESS_BYTES = 2**26
 
 logger = getLogger(__name__)
+
+_watcher: Callable[[int], None] | None = None
+
+
+def watch_declared(watcher: Callable[[int], None] | None) -> None:
+    """Let somebody hear how many bytes a file declares once they passed the checks; None: nobody any more."""
+    global _watcher
+    _watcher = watcher
+
+
+def announce(declared: int) -> None:
+    """Tell the watcher that so many bytes will be handled, so that memory and time are given for them.
+
+    Args:
+        declared: bytes after unpacking, held against the limits before.
+    """
+    if _watcher is not None:
+        _watcher(declared)
 
 
 def readable_size(count: int) -> str:
@@ -62,6 +81,7 @@ def check_declared_size(shape: Sequence[int], itemsize: int, name: str, settings
             f"{name} asks for {frame} pixels per frame, more than the limit of "
             f"{settings.max_image_pixels_per_frame}; raise SIGHTLINE_MAX_IMAGE_PIXELS_PER_FRAME if real."
         )
+    announce(total)
 
 
 def check_ratio(
@@ -97,14 +117,22 @@ def refusing(name: str) -> Iterator[None]:
         yield
     except SightlineError:
         raise
-    except MemoryError as error:
-        raise FileRefused(f"{name} needs more memory than this computer has free.") from error
     except FileNotFoundError as error:
         raise FileRefused(f"{name} does not exist any more.") from error
     except PermissionError as error:
         raise FileRefused(f"{name} may not be read by this user.") from error
     except Exception as error:
         logger.debug("%s could not be read", name, exc_info=True)
-        raise FileRefused(
-            f"{name} cannot be read: the file is damaged, cut short or of an unknown kind."
-        ) from error
+        raise FileRefused(_sentence(name, error)) from error
+
+
+def _sentence(name: str, error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError) or number == errno.ENOMEM:
+        return (
+            f"{name} needs more memory than a file may take here; it was not imported. "
+            "Raise SIGHTLINE_DECODER_MEMORY_BYTES if the file is right."
+        )
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return f"{name} needs more space than the disk has; free some and try again."
+    return f"{name} cannot be read: the file is damaged, cut short or of an unknown kind."

@@ -25,7 +25,6 @@ from core.imaging.geometry import (
     is_usable,
     lps_from_ras,
     ras_from_lps,
-    spacing_from_affine,
     to_rows,
 )
 from core.imaging.limits import (
@@ -35,17 +34,23 @@ from core.imaging.limits import (
     declared_bytes,
     refusing,
 )
-from core.imaging.values import Rescale, narrow, rescale_into, working_type
+from core.imaging.values import Rescale, narrow
+from core.imaging.volume_file import NO_SIZE, SIDES_ASSUMED, VolumeFile, only_image_of
 from core.settings import Settings
-from core.types import Array, Image, ImageInfo, Layout
+from core.types import Array, ImageInfo
 
 NIFTI1_BYTES, NIFTI2_BYTES, MGH_BYTES = 348, 540, 284
+MGH_PLACE_KNOWN = slice(28, 30)  # goodRASFlag
 MAX_EXTENSION_BYTES = 2**26
-MAX_CHANNELS = 4
 GZIP_MAGIC = b"\x1f\x8b"
 MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
 SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img", ".mgz", ".mgh.gz", ".mgh")
+FORMAT_NAMES = {
+    nibabel.Nifti1Image: "NIfTI", nibabel.Nifti1Pair: "NIfTI", nibabel.Nifti2Image: "NIfTI-2",
+    nibabel.Nifti2Pair: "NIfTI-2", nibabel.MGHImage: "MGH", nibabel.Spm2AnalyzeImage: "Analyze",
+}  # fmt: skip
 RGB_FIELDS = ("R", "G", "B")
+NO_VOXELS = (1008, 1009, *range(3000, 3016))  # intents: points, triangles, and CIFTI's grey matter nodes
 
 
 def is_nifti(path: Path) -> bool:
@@ -65,19 +70,28 @@ def stem_of(path: Path) -> str:
 
 
 def read_nifti(path: Path, settings: Settings) -> Found:
-    """Read a volume, or a two-dimensional image, with the file's own voxel order and affine.
-
-    Up to 4 volumes of a four-dimensional file become channels; more are refused.
+    """Read the one volume, or two-dimensional image, of a file, with its own voxel order and affine.
 
     Raises:
-        FileRefused: when the file is damaged, lies about its size, or is no single image.
+        FileRefused: when the file is damaged, lies about its size, or holds several images.
+    """
+    with refusing(path.name):
+        return only_image_of(open_nifti(path, settings))
+
+
+def open_nifti(path: Path, settings: Settings) -> VolumeFile:
+    """Read a file's stored values and geometry.
+
+    Raises:
+        FileRefused: when the file is damaged, lies about its size, or holds no image.
     """
     with refusing(path.name), ExitStack() as stack:
-        kind = _image_type(_first_bytes(path), path)
+        start = _first_bytes(path)
+        kind = _image_type(start, path)
         if kind is None:
             raise FileRefused(f"{path.name} is not a NIfTI file, whatever its name says.")
         pixels = _pixel_path(path, kind)
-        _check_header(_read_fields(kind, _first_bytes(path)), kind, pixels, path.name, settings)
+        _check_header(_read_fields(kind, start), kind, pixels, path.name, settings)
         streams: dict[str, Any] = {"image": stack.enter_context(_opened(pixels))}
         if pixels != path:
             streams["header"] = stack.enter_context(_opened(path))
@@ -86,8 +100,18 @@ def read_nifti(path: Path, settings: Settings) -> Found:
         if "mat" in dict(kind.files_types):
             streams["mat"] = BytesIO()  # MATLAB files beside SPM's are not opened
         image = kind.from_file_map(kind.make_file_map(streams))
-        array, warnings = _values(image, path.name)
-        return Found(Image(array, _describe(image, array, warnings, path.name)), stem_of(path), path.name)
+        affine, said = _affine(image, start, path.name)
+        return VolumeFile(
+            path=path,
+            stem=stem_of(path),
+            file_format=FORMAT_NAMES[kind],
+            stored=_five_axes(np.asarray(image.dataobj.get_unscaled())),
+            rescale=Rescale(float(image.dataobj.slope), float(image.dataobj.inter)),
+            affine_lps=affine,
+            is_plane=len(image.shape) == 2,
+            is_series=_is_series(image.header),
+            warnings=said,
+        )
 
 
 def write_nifti(array_zyx: Array, info: ImageInfo, path: Path) -> None:
@@ -183,6 +207,9 @@ def _check_header(header: Any, kind: Any, pixels: Path, name: str, settings: Set
     shape = tuple(int(size) for size in header.get_data_shape())
     if len(shape) < 2:
         raise FileRefused(f"{name} holds no image: it gives its size as {shape}.")
+    intent = int(header["intent_code"]) if "intent_code" in header.template_dtype.names else 0
+    if intent in NO_VOXELS:
+        raise FileRefused(f"{name} holds values of a surface (such as CIFTI), which are no image.")
     stored = header.get_data_dtype()
     if stored.kind == "c" or (stored.kind == "V" and stored.names[:3] != RGB_FIELDS):
         raise FileRefused(f"{name} holds values of type {stored}, which are no grey or colour image.")
@@ -200,74 +227,39 @@ def _check_header(header: Any, kind: Any, pixels: Path, name: str, settings: Set
         raise FileRefused(f"{name} is cut short: its header declares {declared} bytes, the file has {size}.")
 
 
-def _values(image: Any, name: str) -> tuple[Array, tuple[str, ...]]:
-    """Return the physical values in zyx order, channels last, and what to say about them."""
-    stored = np.asarray(image.dataobj.get_unscaled())
+def _five_axes(stored: Array) -> Array:
+    """Give stored values the axes x, y, z, t, c; the channels of colour voxels stand last."""
     if stored.dtype.kind == "V":
         stored = np.stack([stored[field] for field in RGB_FIELDS], axis=-1)
-    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    shape = [*stored.shape[:3], *(size for size in stored.shape[3:] if size != 1)]
-    if len(shape) > 4 or (len(shape) == 4 and shape[3] > MAX_CHANNELS):
-        count = int(np.prod(shape[3:]))
-        raise FileRefused(
-            f"{name} holds {count} volumes; at most {MAX_CHANNELS} can be taken as channels, so split it "
-            "into one file per volume."
-        )
-    stored = stored.reshape(shape, order="F")
-    axes = (2, 1, 0) if len(shape) == 3 else (2, 1, 0, 3) if len(shape) == 4 else (1, 0)
-    stored = np.ascontiguousarray(stored.transpose(axes))
-    array = _rescaled(stored, Rescale(float(image.dataobj.slope), float(image.dataobj.inter)))
-    warnings: tuple[str, ...] = ()
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        array = np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)
-        warnings = ("Some values were not numbers and were set to 0.",)
-    array.flags.writeable = False
-    return array, warnings
+        spatial, channels = stored.shape[:-1], stored.shape[-1:]
+        return stored.reshape(*spatial[:4], *(1,) * (4 - len(spatial)), *channels)
+    head, tail = stored.shape[:4], stored.shape[4:]
+    return stored.reshape(*head, *(1,) * (4 - len(head)), int(np.prod(tail)), order="F")
 
 
-def _rescaled(stored: Array, rescale: Rescale) -> Array:
-    if rescale.is_identity:
-        return narrow(stored)
-    out = np.empty(stored.shape, working_type(stored.dtype, [rescale]))
-    for plane, source in zip(out, stored, strict=True):
-        rescale_into(plane, source, rescale)
-    return narrow(out)
+def _is_series(header: Any) -> bool:
+    """True when the fourth axis is time: it has a unit of time and a step that no program writes by default."""
+    if not hasattr(header, "get_xyzt_units") or len(header.get_zooms()) < 4:
+        return False
+    return header.get_xyzt_units()[1] in ("sec", "msec", "usec") and header.get_zooms()[3] not in (0, 1)
 
 
-def _describe(image: Any, array: Array, warnings: tuple[str, ...], name: str) -> ImageInfo:
-    affine, said = _affine(image, name)
-    file_axes = len(image.shape)
-    layout: Layout = "yx" if array.ndim == 2 else "zyx" if array.ndim == 3 else "zyxc"
-    if file_axes == 2 and array.ndim == 3:
-        layout = "yxc"
-    spacing: tuple[float, ...] | None = None
-    if affine is not None:
-        spacing = spacing_from_affine(affine)[-2 if layout[0] == "y" else -3 :]
-    return ImageInfo(
-        layout=layout,
-        shape=tuple(array.shape),
-        dtype=array.dtype.name,
-        spacing_mm=spacing,
-        affine_lps=affine,
-        warnings=warnings + said,
-    )
-
-
-def _affine(image: Any, name: str) -> tuple[Rows | None, tuple[str, ...]]:
+def _affine(image: Any, start: bytes, name: str) -> tuple[Rows | None, tuple[str, ...]]:
     """Return the LPS affine in mm, None where voxels have no size, and what to say about it."""
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all():
         raise FileRefused(f"{name} gives a spacing or position that is not a number.")
     header = image.header
+    is_mgh = isinstance(image, nibabel.MGHImage)
     if hasattr(header, "get_xyzt_units"):
         affine[:3] *= MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
-    if not is_usable(affine):
-        return None, ("The file gives no size for its voxels; distances are in pixels.",)
+    if not is_usable(affine) or (is_mgh and start[MGH_PLACE_KNOWN] == b"\0\0"):
+        return None, (NO_SIZE,)
     said: tuple[str, ...] = ()
-    if not hasattr(header, "get_sform") and not isinstance(image, nibabel.MGHImage):
+    if not hasattr(header, "get_sform") and not is_mgh:
         said = ("Analyze files do not say which side is left; check it before use.",)
     elif hasattr(header, "get_sform") and int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        said = ("The file does not say how the patient lies; left and right were assumed.",)
+        said = (SIDES_ASSUMED,)
     return to_rows(lps_from_ras(affine)), said
 
 

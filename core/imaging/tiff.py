@@ -1,43 +1,51 @@
-"""TIFF to an Image: single pages, stacks, OME and ImageJ files, with pixel sizes where they can be trusted."""
+"""TIFF to images: single pages, stacks, several series, OME and ImageJ files."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.errors import FileRefused
-from core.imaging.limits import check_declared_size
+from core.imaging.found import Found
+from core.imaging.limits import check_declared_size, check_ratio, declared_bytes
+from core.imaging.pixel_size import PixelSize, tag_value, tiff_pixel_size
+from core.imaging.volume_file import MAX_PARTS
 from core.settings import Settings
 from core.types import Array, Image, ImageInfo, Layout
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPage
+    from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-MM_PER_UNIT = {
-    "nm": 1e-6, "µm": 1e-3, "um": 1e-3, "μm": 1e-3, "micron": 1e-3, "microns": 1e-3, "micrometer": 1e-3,
-    "mm": 1.0, "millimeter": 1.0, "cm": 10.0, "m": 1000.0, "\\u00b5m": 1e-3,
-}  # fmt: skip
-FINEST_PRINT_MM = (
-    0.02  # resolution tags above this pixel size are printing and screen defaults (72 to 1200 dpi)
-)
-SPATIAL_FROM_AXES: dict[str, Layout] = {
+UNCOMPRESSED = 1
+# The densest LZW turns 1 byte into 1340 (12-bit codes for strings of up to 3838 bytes); deflate 1032.
+MAX_RATIO = 1400
+LAYOUT_OF_AXES: dict[str, Layout] = {
     "YX": "yx", "YXC": "yxc", "ZYX": "zyx", "ZYXC": "zyxc", "TYX": "tyx", "TYXC": "tyxc",
 }  # fmt: skip
+JPEG_LOSS = "Stored with JPEG loss: fine values were changed by the compression."
+SHADES = {1: 255, 2: 85, 4: 17}  # few shades of grey spread over a byte, as Pillow does for PNG
+# What scanners call the pictures that they add to a slide; a label may show a name.
+BESIDE = ("label", "macro", "map", "overview", "thumbnail")
+LOSSY = ("JPEG", "OJPEG", "WEBP")
+BROKEN = ("invalid page offset", "missing data", "corrupt", "incomplete", "missing pages")
 
 
 @dataclass(frozen=True)
-class PixelSize:
-    """Millimetres per step; None where the file says nothing that can be trusted."""
+class Pages:
+    """One series of a file as stored: its values, what their axes are, its first page, the pixel size."""
 
-    yx: tuple[float, float] | None = None
-    z: float | None = None
+    array: Array
+    axes: str
+    page: TiffPage
+    size: PixelSize
 
 
 class _Complaints(logging.Handler):
@@ -59,31 +67,95 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in MAGIC
 
 
-def read_tiff(path: Path, settings: Settings) -> Image:
-    """Read a TIFF file; a stack is time (``tyx``) unless the file speaks of z or of a slice distance.
+@dataclass(frozen=True)
+class OpenTiff:
+    """An open TIFF file and what tifffile complained about while reading it."""
+
+    file: TiffFile
+    path: Path
+    complaints: list[str]
+
+    def read_series(self, number: int, settings: Settings) -> Pages:
+        """Check a series against the limits, then decode it.
+
+        Raises:
+            FileRefused: over the limits, or the chain of pages breaks off.
+        """
+        series = self.file.series[number].levels[0]
+        check_series(series, self.path, settings)
+        page = series.keyframe
+        array = np.asarray(series.asarray()).reshape(series.shape)
+        self.refuse_if_broken()
+        return Pages(array, series.axes, page, tiff_pixel_size(self.file, page, number))
+
+    def refuse_if_broken(self) -> None:
+        """Refuse a file whose pages are not all there.
+
+        Raises:
+            FileRefused: when tifffile said so.
+        """
+        if any(word in message.lower() for message in self.complaints for word in BROKEN):
+            raise FileRefused(
+                f"{self.path.name} is damaged or cut off: not all of its pages are there; get a whole copy."
+            )
+
+
+@contextmanager
+def opened_tiff(path: Path) -> Iterator[OpenTiff]:
+    """Open a TIFF file; other files that it names are never opened."""
+    import tifffile
+
+    complaints = _Complaints()
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(complaints)
+    passed_on, logger.propagate = logger.propagate, False
+    try:
+        with tifffile.TiffFile(path, _multifile=False, is_mmstack=False, is_ndtiff=False) as file:
+            yield OpenTiff(file, path, complaints.messages)
+    finally:
+        logger.removeHandler(complaints)
+        logger.propagate = passed_on
+
+
+def iter_tiff(path: Path, settings: Settings) -> Iterator[Found]:
+    """Yield the images of a TIFF file: one a series; of stacks over time, one a point in time (up to 40).
+
+    A stack is time (``tyx``) unless the file speaks of z or of a slice distance. Thumbnails are left out.
 
     Raises:
         FileRefused: when it is damaged, too large, or holds more axes than an image can have.
     """
-    array, axes, page, size = read_pages(path, settings)
-    layout, array = _arrange(array, axes, size, path.name)
-    array = _to_plain_values(array, page, layout, path.name)
-    array, layout = _drop_extra_channels(array, layout, page)
-    orientation = _tag(page, "Orientation", 1)
-    if layout[0] == "y" and orientation not in (0, 1):
-        array = oriented(array, int(orientation))
-        if orientation in (5, 6, 7, 8) and size.yx:
-            size = PixelSize((size.yx[1], size.yx[0]), size.z)
-    info = ImageInfo(
-        layout=layout,
-        shape=array.shape,
-        dtype=array.dtype.name,
-        spacing_mm=_spacing(layout, size),
-        inverted=_photometric(page) == "MINISWHITE" and layout[-1] != "c",
-        metadata={"file_format": "TIFF"},
-        warnings=_warnings(array, layout, size),
-    )
-    return Image(array, info)
+    with opened_tiff(path) as tiff:
+        wanted = images_in(tiff.file)
+        if not wanted:
+            raise FileRefused(f"{path.name} holds no image.")
+        for position, number in enumerate(wanted, start=1):
+            part = f"image {position}" if len(wanted) > 1 else ""
+            yield from _images(tiff.read_series(number, settings), path, part)
+
+
+def images_in(file: TiffFile) -> list[int]:
+    """Return the numbers of the series that are no smaller copy, label or overview of another one."""
+    every = range(len(file.series))
+    real = [number for number in every if not _is_beside(file.series[number])]
+    return real or list(every[:1])
+
+
+def _is_beside(series: TiffPageSeries) -> bool:
+    return bool(series.keyframe.is_reduced) or series.name.lower().removesuffix(" image") in BESIDE
+
+
+def read_pages(path: Path, settings: Settings) -> tuple[Array, str, TiffPage, PixelSize]:
+    """Check the header, then decode the first series as stored: (array, axes, first page, pixel size).
+
+    Raises:
+        FileRefused: over the limits, or the chain of pages breaks off.
+    """
+    with opened_tiff(path) as tiff:
+        if not tiff.file.series:
+            raise FileRefused(f"{path.name} holds no image.")
+        pages = tiff.read_series(0, settings)
+    return pages.array, pages.axes, pages.page, pages.size
 
 
 def oriented(array: Array, orientation: int) -> Array:
@@ -100,82 +172,103 @@ def oriented(array: Array, orientation: int) -> Array:
     return np.ascontiguousarray(array)
 
 
-def read_pages(path: Path, settings: Settings) -> tuple[Array, str, TiffPage, PixelSize]:
-    """Check the header, then decode the first series as stored: (array, axes, first page, pixel size).
-
-    Raises:
-        FileRefused: over the limits, or the chain of pages breaks off.
-    """
-    import tifffile
-
-    complaints = _Complaints()
-    logger = logging.getLogger("tifffile")
-    logger.addHandler(complaints)
-    passed_on, logger.propagate = logger.propagate, False
-    try:
-        with tifffile.TiffFile(path) as file:
-            if not file.series:
-                raise FileRefused(f"{path.name} holds no image.")
-            series = file.series[0].levels[0]
-            _check_size(tuple(series.shape), series.axes, np.dtype(series.dtype), path.name, settings)
-            page = series.keyframe
-            array = series.asarray()
-            size = _pixel_size(file, page)
-            _refuse_when_broken(complaints.messages, path.name)
-            return np.asarray(array).reshape(series.shape), series.axes, page, size
-    finally:
-        logger.removeHandler(complaints)
-        logger.propagate = passed_on
-
-
-def _refuse_when_broken(messages: list[str], name: str) -> None:
-    words = ("invalid page offset", "missing data", "corrupt", "incomplete", "missing pages")
-    if any(word in message.lower() for message in messages for word in words):
-        raise FileRefused(f"{name} is damaged or cut off: not all of its pages are there; get a whole copy.")
-
-
-def _check_size(
-    shape: tuple[int, ...], axes: str, dtype: np.dtype[Any], name: str, settings: Settings
-) -> None:
+def check_series(series: TiffPageSeries, path: Path, settings: Settings) -> None:
+    """Refuse a series past the limits, or past what the file can hold, before anything is decoded."""
+    shape, axes, dtype = tuple(series.shape), series.axes, np.dtype(series.dtype)
     if "Y" not in axes or "X" not in axes:
-        raise FileRefused(f"{name} has axes {axes}; an image needs rows and columns (Y and X).")
+        raise FileRefused(f"{path.name} has axes {axes}; an image needs rows and columns (Y and X).")
     if dtype.kind not in "buif":
         raise FileRefused(
-            f"{name} holds {dtype.name} numbers; save it as 8 or 16-bit whole numbers or float32."
+            f"{path.name} holds {dtype.name} numbers; save it as 8 or 16-bit whole numbers or float32."
         )
     height, width = shape[axes.index("Y")], shape[axes.index("X")]
     rest = int(np.prod([n for n, axis in zip(shape, axes, strict=True) if axis not in "YX"], dtype=object))
-    check_declared_size((rest, height, width), max(1, dtype.itemsize), name, settings)
+    check_declared_size((rest, height, width), max(1, dtype.itemsize), path.name, settings)
+    page = series.keyframe
+    declared = declared_bytes((rest, height, width), page.bitspersample) // 8
+    # Colour differences of uncompressed YCbCr may be stored for every fourth pixel only.
+    ratio = MAX_RATIO if page.compression != UNCOMPRESSED else 2 if photometric_name(page) == "YCBCR" else 1
+    check_ratio(declared, path.stat().st_size, ratio, path.name)
 
 
-def _arrange(array: Array, axes: str, size: PixelSize, name: str) -> tuple[Layout, Array]:
-    """Drop axes of length one and put the others in our order."""
+def _images(pages: Pages, path: Path, part: str) -> Iterator[Found]:
+    """Yield the images of one series."""
+    array, axes = _without_single_axes(pages, path.name)
+    if not ("T" in axes and "Z" in axes):
+        yield _found(pages, array, axes, path, part)
+        return
+    times = np.moveaxis(array, axes.index("T"), 0)
+    axes = axes.replace("T", "")
+    count = len(times) if len(times) <= MAX_PARTS else 1
+    for index in range(count):
+        name = f"{part} time {index + 1:0{len(str(count))}}".strip() if count > 1 else part
+        said = (
+            () if count > 1 else (f"The file holds {len(times)} points in time and only the first came in.",)
+        )
+        yield _found(pages, times[index], axes, path, name, said)
+
+
+def _found(pages: Pages, array: Array, axes: str, path: Path, part: str, said: tuple[str, ...] = ()) -> Found:
+    layout, array = _arrange(array, axes, path.name)
+    array = _to_plain_values(array, pages.page, layout, path.name)
+    array, layout = _drop_extra_channels(array, layout, pages.page)
+    size = pages.size
+    orientation = int(tag_value(pages.page, "Orientation", 1))
+    if layout[0] == "y" and orientation not in (0, 1):
+        array = oriented(array, orientation)
+        size = size.turned() if orientation in (5, 6, 7, 8) else size
+    info = ImageInfo(
+        layout=layout,
+        shape=array.shape,
+        dtype=array.dtype.name,
+        spacing_mm=_spacing(layout, size),
+        inverted=photometric_name(pages.page) == "MINISWHITE" and layout[-1] != "c",
+        metadata={"file_format": "TIFF"},
+        warnings=_warnings(array, layout, size) + _losses(pages.page) + said,
+    )
+    name = f"{stem_of(path)} {part}".strip()
+    return Found(Image(array, info), name, path.name, part=part)
+
+
+def stem_of(path: Path) -> str:
+    """Return the file name without its ending, of OME files without both."""
+    return path.stem[:-4] if path.stem.lower().endswith(".ome") and len(path.stem) > 4 else path.stem
+
+
+def _without_single_axes(pages: Pages, name: str) -> tuple[Array, str]:
+    """Drop axes of length one and call the others Y, X, C, Z, T."""
+    array, axes, size = pages.array, pages.axes, pages.size
     keep = [i for i, (n, axis) in enumerate(zip(array.shape, axes, strict=True)) if n > 1 or axis in "YX"]
     array = array.reshape([array.shape[i] for i in keep])
     axes = "".join(axes[i] for i in keep)
     axes = axes.replace("S", "C") if "C" not in axes else axes
-    pages = [axis for axis in axes if axis not in "YXCZT"]
-    if len(pages) == 1:  # pages of no stated meaning
-        axes = axes.replace(pages[0], "Z" if size.z is not None and "Z" not in axes else "T")
+    unnamed = [axis for axis in axes if axis not in "YXCZT"]
+    if len(unnamed) == 1:  # pages of no stated meaning
+        axes = axes.replace(unnamed[0], "Z" if size.z is not None and "Z" not in axes else "T")
     elif "T" in axes and "Z" not in axes and size.z is not None:
         axes = axes.replace("T", "Z")  # ImageJ's old stacks: a distance between slices, but called time
-    order = "".join(axis for axis in "ZTYXC" if axis in axes)
-    if order not in SPATIAL_FROM_AXES or len(order) != len(axes):
+    if len(set(axes)) != len(axes) or set(axes) - set("YXCZT"):
         raise FileRefused(
             f"{name} has the axes {axes}; save one time point or one stack of it as its own file."
         )
-    return SPATIAL_FROM_AXES[order], np.transpose(array, [axes.index(axis) for axis in order])
+    return array, axes
+
+
+def _arrange(array: Array, axes: str, name: str) -> tuple[Layout, Array]:
+    """Put axes in our order."""
+    order = "".join(axis for axis in "ZTYXC" if axis in axes)
+    return LAYOUT_OF_AXES[order], np.transpose(array, [axes.index(axis) for axis in order])
 
 
 def _to_plain_values(array: Array, page: TiffPage, layout: Layout, name: str) -> Array:
-    photometric = _photometric(page)
+    photometric = photometric_name(page)
     if photometric in ("SEPARATED", "CIELAB", "ICCLAB"):
         raise FileRefused(f"{name} is stored in print colours ({photometric}); save it as RGB or grey.")
     if photometric == "PALETTE" and layout[-1] != "c" and page.colormap is not None:
         colors = (np.asarray(page.colormap) >> 8).astype(np.uint8)
         return np.ascontiguousarray(np.moveaxis(colors[:, array], 0, -1))
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8) * 255
+    if page.bitspersample in SHADES and photometric != "PALETTE":
+        return array.astype(np.uint8) * np.uint8(SHADES[page.bitspersample])
     if array.dtype in (np.float64, np.float16):
         return array.astype(np.float32)
     if array.dtype.itemsize == 8:
@@ -189,7 +282,7 @@ def _drop_extra_channels(array: Array, layout: Layout, page: TiffPage) -> tuple[
         return array, layout + "c"  # type: ignore[return-value]
     if layout[-1] != "c":
         return array, layout
-    colors = 3 if _photometric(page) in ("RGB", "YCBCR") else 1
+    colors = 3 if photometric_name(page) in ("RGB", "YCBCR") else 1
     extra = len(page.extrasamples or ())
     if extra and array.shape[-1] == colors + extra and page.samplesperpixel == colors + extra:
         alpha = any(int(kind) in (1, 2) for kind in page.extrasamples)
@@ -198,52 +291,6 @@ def _drop_extra_channels(array: Array, layout: Layout, page: TiffPage) -> tuple[
     if array.shape[-1] == 1:
         return np.ascontiguousarray(array[..., 0]), layout[:-1]  # type: ignore[return-value]
     return np.ascontiguousarray(array), layout
-
-
-def _pixel_size(file: TiffFile, page: TiffPage) -> PixelSize:
-    if file.is_ome and file.ome_metadata:
-        return _ome_pixel_size(file.ome_metadata)
-    resolution = _pixels_per_unit(page)
-    if file.is_imagej and file.imagej_metadata:
-        unit = MM_PER_UNIT.get(str(file.imagej_metadata.get("unit", "")).strip().lower())
-        if unit is None:
-            return PixelSize()
-        depth = file.imagej_metadata.get("spacing")
-        z = _positive(float(depth) * unit) if isinstance(depth, int | float) else None
-        return PixelSize((unit / resolution[0], unit / resolution[1]) if resolution else None, z)
-    unit_mm = {2: 25.4, 3: 10.0}.get(int(_tag(page, "ResolutionUnit", 1)))
-    if resolution is None or unit_mm is None:
-        return PixelSize()
-    found = (unit_mm / resolution[0], unit_mm / resolution[1])
-    return PixelSize(found) if max(found) < FINEST_PRINT_MM else PixelSize()
-
-
-def _ome_pixel_size(xml: str) -> PixelSize:
-    if "<!ENTITY" in xml or "<!DOCTYPE" in xml:  # no OME writer does; entity bombs do
-        return PixelSize()
-    root = ElementTree.fromstring(xml)  # noqa: S314 - entities were refused above
-    pixels = next((node for node in root.iter() if node.tag.rsplit("}", 1)[-1] == "Pixels"), None)
-    if pixels is None:
-        return PixelSize()
-
-    def length(axis: str) -> float | None:
-        unit = MM_PER_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "µm").lower())
-        value = pixels.get(f"PhysicalSize{axis}")
-        return None if value is None or unit is None else _positive(float(value) * unit)
-
-    y, x = length("Y"), length("X")
-    return PixelSize((y, x) if y and x else None, length("Z"))
-
-
-def _pixels_per_unit(page: TiffPage) -> tuple[float, float] | None:
-    """Return (y, x) pixels per unit from the resolution tags."""
-    found = []
-    for name in ("YResolution", "XResolution"):
-        value = _tag(page, name, None)
-        if not isinstance(value, tuple) or len(value) != 2 or not value[1] or not value[0]:
-            return None
-        found.append(value[0] / value[1])
-    return found[0], found[1]
 
 
 def _spacing(layout: Layout, size: PixelSize) -> tuple[float, ...] | None:
@@ -265,14 +312,10 @@ def _warnings(array: Array, layout: Layout, size: PixelSize) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _photometric(page: TiffPage) -> str:
+def _losses(page: TiffPage) -> tuple[str, ...]:
+    return (JPEG_LOSS,) if getattr(page.compression, "name", "") in LOSSY else ()
+
+
+def photometric_name(page: TiffPage) -> str:
+    """Return what the values of a page stand for, such as "RGB" or "MINISWHITE"."""
     return getattr(page.photometric, "name", str(page.photometric))
-
-
-def _tag(page: TiffPage, name: str, default: Any) -> Any:
-    tag = page.tags.get(name)
-    return default if tag is None else tag.value
-
-
-def _positive(value: float) -> float | None:
-    return value if 0 < value < 1e6 else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
@@ -11,6 +14,8 @@ from core.types import Array
 
 INT16 = np.iinfo(np.int16)
 INT32 = np.iinfo(np.int32)
+WHOLE_KINDS = (np.dtype(np.uint8), np.dtype(np.int16), np.dtype(np.int32))
+FLOAT_KIND = np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Rescale:
     intercept: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.slope) and np.isfinite(self.intercept)) or self.slope == 0:
+        if not (math.isfinite(self.slope) and math.isfinite(self.intercept)) or self.slope == 0:
             raise ValueError(
                 f"a rescale needs a finite slope other than 0, got {self.slope}, {self.intercept}."
             )
@@ -87,3 +92,113 @@ def narrow(array: Array) -> Array:
     if INT32.min <= low and high <= INT32.max:
         return array.astype(np.int32, copy=False)
     return array.astype(np.float32)
+
+
+class TooNarrow(Exception):
+    """The values of a plane do not fit the type that was chosen; ``kind`` holds them."""
+
+    def __init__(self, kind: np.dtype) -> None:
+        super().__init__(str(kind))
+        self.kind = kind
+
+
+def smallest_type(stored: Array, rescales: Iterable[Rescale]) -> np.dtype:
+    """Return uint8, int16, int32 or float32: the first that keeps the rescaled values.
+
+    Only unsigned bytes that stay as they are become uint8. The rule is ``narrow``'s, without a copy.
+
+    Args:
+        stored: stored values; one plane of many is a good guess for all.
+        rescales: every rescale that will be applied to such values.
+    """
+    rescales = set(rescales)
+    if stored.dtype.kind not in "iub" or not all(rescale.is_whole for rescale in rescales):
+        return FLOAT_KIND
+    if stored.dtype.itemsize == 1 and stored.dtype.kind != "i" and all(r.is_identity for r in rescales):
+        return WHOLE_KINDS[0]
+    ends = (int(stored.min()), int(stored.max()))
+    wanted = [end * int(rescale.slope) + int(rescale.intercept) for end, rescale in product(ends, rescales)]
+    for kind in WHOLE_KINDS[1:]:
+        if _holds(kind, min(wanted), max(wanted)):
+            return kind
+    return FLOAT_KIND
+
+
+class PlaneStack:
+    """Planes of physical values, filled one by one and from several threads at once.
+
+    Attributes:
+        array: (planes, rows, columns), of a type that ``smallest_type`` gave.
+        had_no_numbers: True when NaN or infinity was met and became 0.
+    """
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        self.had_no_numbers = False
+
+    def room_for(self, place: int, stored: np.dtype) -> Array | None:
+        """Return the plane's memory, to read stored values into; None when they have another size."""
+        kind = self.array.dtype
+        if kind.itemsize != stored.itemsize or (kind.kind == "f") != (stored.kind == "f"):
+            return None
+        return self.array[place].view(stored)
+
+    def put(self, place: int, stored: Array, rescale: Rescale) -> None:
+        """Write a plane's rescaled values.
+
+        Args:
+            place: number of the plane.
+            stored: its stored values; may be what ``room_for`` gave, filled.
+            rescale: how they become physical.
+
+        Raises:
+            TooNarrow: when they do not fit the type.
+        """
+        plane = self.array[place]
+        if plane.dtype.kind == "f":
+            if rescale.is_identity:
+                plane[...] = stored
+            else:
+                rescale_into(plane, stored, rescale)
+            if not np.isfinite(plane).all():
+                self.had_no_numbers = True
+                np.nan_to_num(plane, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            return
+        self._check_fit(stored, rescale)
+        if not np.may_share_memory(plane, stored):
+            plane[...] = stored.astype(plane.dtype, copy=False)
+        # Sums and products that pass the type's ends on the way come back: they are taken modulo 2**bits.
+        if rescale.slope != 1:
+            np.multiply(plane, _wrapped(rescale.slope, plane.dtype), out=plane)
+        if rescale.intercept != 0:
+            np.add(plane, _wrapped(rescale.intercept, plane.dtype), out=plane)
+
+    def _check_fit(self, stored: Array, rescale: Rescale) -> None:
+        low, high = _room(self.array.dtype, stored.dtype, rescale)
+        fits = (low is None or int(stored.min()) >= low) and (high is None or int(stored.max()) <= high)
+        if not fits:
+            raise TooNarrow(smallest_type(stored, [rescale]))
+
+
+@lru_cache(maxsize=64)
+def _room(kind: np.dtype, stored: np.dtype, rescale: Rescale) -> tuple[int | None, int | None]:
+    """Return the lowest and the highest stored value whose rescaled value fits a type; None where all do."""
+    slope, intercept, limits = int(rescale.slope), int(rescale.intercept), np.iinfo(kind)
+    # The stored values that the type's own ends stand for, rounded inwards.
+    first, last = (limits.min - intercept, limits.max - intercept)
+    if slope < 0:
+        first, last = -last, -first
+    low, high = -(-first // abs(slope)), last // abs(slope)
+    own = np.iinfo(np.uint8 if stored.kind == "b" else stored)
+    return (None if own.min >= low else low), (None if own.max <= high else high)
+
+
+def _holds(kind: np.dtype, low: int, high: int) -> bool:
+    limits = np.iinfo(kind)
+    return bool(limits.min <= low and high <= limits.max)
+
+
+def _wrapped(number: float, kind: np.dtype) -> Array:
+    """Return a whole number modulo the range of a type."""
+    bits = 8 * kind.itemsize
+    return np.array([int(number) % 2**bits], f"u{kind.itemsize}").view(kind)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.types import Array, ImageInfo, Window
+from core.types import Array, ImageInfo, ShadeTable, Window
 
 CT_PRESETS: dict[str, Window] = {
     "soft tissue": Window(40, 400),
@@ -35,12 +35,20 @@ def default_window(array: Array, info: ImageInfo) -> Window:
     return _percentile_window(_sample(array, info.layout[-1] == "c"), np.issubdtype(array.dtype, np.integer))
 
 
-def to_display(plane: Array, window: Window, inverted: bool = False) -> Array:
-    """Map one plane to bytes by the DICOM linear function; colour passes through.
+def default_display(array: Array, info: ImageInfo) -> Window | ShadeTable:
+    """Choose how to show an image at first: the curve of a file that gives nothing else, or a window."""
+    own_window = any(window == info.window for window in info.windows)
+    if info.shade_table is not None and not own_window:
+        return info.shade_table
+    return default_window(array, info)
+
+
+def to_display(plane: Array, window: Window | ShadeTable, inverted: bool = False) -> Array:
+    """Map one plane to bytes by the DICOM functions; colour passes through.
 
     Whole numbers follow LINEAR exactly: black at ``x <= center - width / 2``, white at
     ``x > center + width / 2 - 1``. Floating point values follow LINEAR_EXACT (white at
-    ``center + width / 2``) in windows narrower than 256, where LINEAR's step of one unit would be
+    ``center + width / 2``) in linear windows narrower than 256, where LINEAR's step of one unit would be
     visible; beyond, the two agree within one shade of grey.
 
     Args:
@@ -51,22 +59,41 @@ def to_display(plane: Array, window: Window, inverted: bool = False) -> Array:
     Returns:
         uint8, ``yx`` or ``yxc`` with three channels.
 
-    Source: DICOM PS3.3 C.11.2.1.2.1 (LINEAR) and C.11.2.1.3.2 (LINEAR_EXACT).
+    Source: DICOM PS3.3 C.11.2.1.1 (VOI LUT), C.11.2.1.2.1 (LINEAR), C.11.2.1.3.1 (SIGMOID), C.11.2.1.3.2
+    (LINEAR_EXACT).
     """
     if plane.ndim == 3:
         return _color_to_display(plane, window)
     if plane.ndim != 2:
         raise ValueError(f"plane must be yx or yxc, got shape {plane.shape}.")
-    shades = _window_values(plane, window)
+    shades = _shades(plane, window)
     return 255 - shades if inverted else shades
 
 
-def _window_values(plane: Array, window: Window) -> Array:
+def _shades(plane: Array, window: Window | ShadeTable) -> Array:
+    """Return the shade of every value, before inversion."""
     if plane.dtype == np.bool_:
         return np.where(plane, np.uint8(255), np.uint8(0))
+    if isinstance(window, ShadeTable):
+        return _table_shades(plane, window)
+    if window.function == "sigmoid":
+        with np.errstate(over="ignore"):  # far below the window exp() is infinite and the shade 0
+            curve = 1 / (1 + np.exp(-4 * (plane.astype(np.float64) - window.center) / window.width))
+        return (np.nan_to_num(curve, nan=0.0) * 255 + 0.5).astype(np.uint8)
+    return _linear_shades(plane, window)
+
+
+def _table_shades(plane: Array, table: ShadeTable) -> Array:
+    entries = table.array
+    places = np.rint(np.nan_to_num(plane.astype(np.float64), nan=table.first) - table.first)
+    return entries[np.clip(places, 0, len(entries) - 1).astype(np.int64)]
+
+
+def _linear_shades(plane: Array, window: Window) -> Array:
     if plane.dtype == np.uint8 and window == BYTE_WINDOW:
         return np.array(plane)
-    exact = np.issubdtype(plane.dtype, np.floating) and window.width < EXACT_BELOW
+    narrow_float = np.issubdtype(plane.dtype, np.floating) and window.width < EXACT_BELOW
+    exact = narrow_float or window.function == "linear_exact"
     span = window.width if exact else window.width - 1
     precision = np.float64 if plane.dtype.itemsize > 2 else np.float32
     values: Array = plane.astype(precision)
@@ -77,7 +104,7 @@ def _window_values(plane: Array, window: Window) -> Array:
     return (np.clip(values, 0, 255) + 0.5).astype(np.uint8)
 
 
-def _color_to_display(plane: Array, window: Window) -> Array:
+def _color_to_display(plane: Array, window: Window | ShadeTable) -> Array:
     if plane.shape[2] < 3:  # one or two fluorescence channels: show them as red and green
         padding = np.zeros((*plane.shape[:2], 3 - plane.shape[2]), plane.dtype)
         plane = np.concatenate([plane, padding], axis=2)
@@ -86,7 +113,7 @@ def _color_to_display(plane: Array, window: Window) -> Array:
         return np.array(plane)
     if plane.dtype == np.uint16:
         return ((plane.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    return np.stack([_window_values(plane[..., channel], window) for channel in range(3)], axis=2)
+    return np.stack([_shades(plane[..., channel], window) for channel in range(3)], axis=2)
 
 
 def _sample(array: Array, has_channels: bool) -> Array:

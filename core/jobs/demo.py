@@ -103,4 +103,5 @@ def _through_dicom(context: JobContext, phantom: Phantom, patient: str) -> Image
     folder = context.work_dir / patient
     write_dicom_series(phantom.image, folder, series_number=1, patient_id=patient)
     series = scan([folder], context.work_dir / "unpacked", context.workspace.salt, load_settings())
-    return next(found.image for found in series if isinstance(found, Found))
+    (image,) = [found.image for found in series if isinstance(found, Found)]
+    return image

@@ -55,6 +55,7 @@ class LabelRequest:
         kind: what the project's readings are.
         format: how to read the files; "auto" goes by their content.
         label_map: number, or "any", to the name of a label.
+        work_dir: where values of masks pass through on disk.
     """
 
     root: Path
@@ -64,6 +65,7 @@ class LabelRequest:
     kind: ReadingKind
     format: LabelFormat = "auto"
     label_map: LabelMap | None = None
+    work_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def _passed_over(labels: Labels) -> str:
 def _read_pictures(request: LabelRequest, labels: Labels) -> Iterator[LabelItem]:
     by_shown = {Path(request.shown[file]): file for file in labels.files}
     match = match_by_stem(list(request.images), list(by_shown))
-    yield LabelItem(problems=tuple(Problem(one.name, one.reason) for one in match.unmatched_labels))
+    yield LabelItem(problems=tuple(Problem(one.name, one.reason, True) for one in match.unmatched_labels))
     table, problems = _instance_table(request)
     yield LabelItem(problems=problems)
     for number, (image, shown) in enumerate(match.pairs.items(), start=1):
@@ -153,8 +155,8 @@ def _picture_reading(
     file, image = pair
     info, labels, label_map = request.images[image], request.labels, request.label_map
     if request.kind == "mask":
-        return read_mask_noting(file, info, labels, label_map)
-    stored = read_values(file, info)
+        return read_mask_noting(file, info, labels, label_map, request.work_dir)
+    stored = read_values(file, info, request.work_dir)
     counts = named is not None or holds_instances(stored, labels, label_map)
     if kind == "instances" or (counts and request.format != "masks"):
         made = instances_to_boxes(stored, labels, label_map, (file.name, named))
@@ -242,8 +244,10 @@ def _no_image(index: NameIndex, entries: list[FileImage]) -> Problem:
     """Say which images of a label file are not there; one sentence for all of a file that tells many."""
     source, first = entries[0].source, entries[0].name
     if len(entries) == 1:
-        return Problem(source if source == first else f"{source}, {first}", index.why_not(first))
-    return Problem(source, f"{len(entries)} of its images are not in this import, such as {first} ({RULE}).")
+        return Problem(source if source == first else f"{source}, {first}", index.why_not(first), True)
+    return Problem(
+        source, f"{len(entries)} of its images are not in this import, such as {first} ({RULE}).", True
+    )
 
 
 def _find(

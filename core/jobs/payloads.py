@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.imaging.profiles import DEFAULT_PROFILE, Profile
 from core.types import Split
 
 DEFAULT_READER = "annotator"
@@ -28,10 +29,14 @@ class ImportPayload(Payload):
         table: CSV with one row an image; ``columns`` says which column is file, patient, split.
         staging: folder of uploaded files, deleted when the job is done.
         display_names: stored path to the name shown to the user (uploads lie under generated names).
+        request: JSON file with ``paths``, ``labels``, ``table`` and ``display_names`` in place of the fields
+            here, because names of files may name patients and a payload stays in the database.
+        deidentify: what is kept of the identity in DICOM files (see ``core.imaging.profiles``).
+        hide_names: True when names of other files (PNG, NIfTI ...) are not to be kept either.
     """
 
     project: int
-    paths: list[str]
+    paths: list[str] = Field(default_factory=list)
     labels: str | None = None
     format: str = "auto"
     label_map: dict[str, str] | None = None
@@ -41,6 +46,9 @@ class ImportPayload(Payload):
     split: Split | None = None
     staging: str | None = None
     display_names: dict[str, str] = Field(default_factory=dict)
+    request: str | None = None
+    deidentify: Profile = DEFAULT_PROFILE
+    hide_names: bool = False
 
 
 class TrainPayload(Payload):

@@ -1,24 +1,24 @@
-"""Label maps from and to PNG, TIFF and NIfTI files, on the grid of the image they belong to."""
+"""Label maps from DICOM segmentations, from and to PNG, TIFF and volume files, on the grid of their image."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.errors import LabelError, StorageError
-from core.imaging.limits import refusing
+from core.imaging.formats import companions_of, is_volume_name
+from core.imaging.sandbox import Call, ask
 from core.readings.label_values import LabelMap, StoredValues, to_label_map
 from core.readings.reading import Mask
-from core.settings import load_settings
+from core.settings import Settings, load_settings
 from core.types import Array, ImageInfo, Label
 
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
 LINEAR_TOLERANCE = 1e-3  # per voxel step, relative to a voxel
 CORNER_TOLERANCE = 0.1  # of a voxel, at the far corners
 
@@ -29,15 +29,16 @@ def read_mask(
     """Read a mask file onto the grid of an image.
 
     PNG, TIFF and the other picture files give their stored values (a palette's index, 16 bits, the first
-    of grey + alpha; colour only where all three channels are equal). NIfTI is turned to the image's axes
-    by its geometry.
+    of grey + alpha; colour only where all three channels are equal). Volumes (NIfTI, NRRD, MetaImage, MGH) are
+    turned to the image's axes by their geometry. DICOM segmentations are laid onto the image frame by frame
+    (see ``dicom_seg``).
 
     Args:
         path: the mask file.
         info: the image it belongs to; size and geometry must fit.
         labels: the project's label set.
-        label_map: stored value -> label name; "any" stands for every other value that is not 0. None means
-            that the stored values are the labels' own numbers.
+        label_map: stored value (or segment number) -> label name; "any" stands for every other value that is
+            not 0. None means that the stored values are the labels' own numbers.
 
     Raises:
         LabelError: another size or place than the image, or a value that no label stands for.
@@ -47,32 +48,98 @@ def read_mask(
 
 
 def read_mask_noting(
-    path: Path, info: ImageInfo, labels: tuple[Label, ...], label_map: LabelMap | None = None
+    path: Path,
+    info: ImageInfo,
+    labels: tuple[Label, ...],
+    label_map: LabelMap | None = None,
+    work_dir: Path | None = None,
 ) -> tuple[Mask, tuple[str, ...]]:
     """Read a mask as ``read_mask`` does; also return sentences about what had to be assumed.
+
+    The file is opened in the decoder process, see ``core.imaging.sandbox``.
+
+    Args:
+        path: the mask file.
+        info: the image it belongs to.
+        labels: the project's label set.
+        label_map: stored value -> label name.
+        work_dir: where its values pass through on disk; the system's folder for that unless given.
 
     Raises:
         LabelError: another size or place than the image, or a value that no label stands for.
         FileRefused: the file is damaged or no mask.
     """
-    array, notes = to_label_map(read_values(path, info), labels, label_map, path.name)
+    settings = load_settings()
+    told = None if label_map is None else [(str(value), name) for value, name in label_map.items()]
+    wanted = Call(read_stored, (path, info, labels, told, settings), (path, *companions_of(path)))
+    stored = ask(wanted, settings, work_dir)
+    _check_shape(path.name, stored.array.shape, info)
+    if isinstance(stored, Marked):
+        return Mask(stored.array), stored.notes
+    array, notes = to_label_map(stored, labels, label_map, path.name)
     return Mask(np.ascontiguousarray(array)), notes
 
 
-def read_values(path: Path, info: ImageInfo) -> StoredValues:
+@dataclass(frozen=True)
+class Marked:
+    """A label map in the project's numbers, and sentences about what had to be assumed."""
+
+    array: Array
+    notes: tuple[str, ...]
+
+
+def read_stored(
+    path: Path,
+    info: ImageInfo,
+    labels: tuple[Label, ...],
+    told: list[tuple[str, str]] | None,
+    settings: Settings,
+) -> StoredValues | Marked:
+    """Read what a mask file holds onto the grid of an image; called in the decoder.
+
+    Args:
+        path: the mask file.
+        info: the image.
+        labels: the project's label set.
+        told: a label map, as pairs of text.
+        settings: limits.
+    """
+    from core.readings.dicom_seg import is_segmentation, read_segmentation
+
+    if is_segmentation(path):
+        label_map: LabelMap | None = None
+        if told is not None:
+            label_map = {"any" if value == "any" else int(value): name for value, name in told}
+        mask, notes = read_segmentation(path, info, labels, label_map, settings)
+        return Marked(mask.array, notes)
+    return read_numbers(path, info, settings)
+
+
+def read_values(path: Path, info: ImageInfo, work_dir: Path | None = None) -> StoredValues:
     """Read the numbers of a mask file onto the grid of an image, whatever they stand for.
+
+    The file is opened in the decoder process, see ``core.imaging.sandbox``.
+
+    Args:
+        path: the mask file; no DICOM segmentation.
+        info: the image it belongs to.
+        work_dir: where its values pass through on disk; the system's folder for that unless given.
 
     Raises:
         LabelError: another size or place than the image.
         FileRefused: the file is damaged or no mask.
     """
-    with refusing(path.name):
-        return _read_nifti_values(path, info) if is_nifti_name(path) else _read_picture_values(path, info)
+    settings = load_settings()
+    wanted = Call(read_numbers, (path, info, settings), (path, *companions_of(path)))
+    stored: StoredValues = ask(wanted, settings, work_dir)
+    _check_shape(path.name, stored.array.shape, info)
+    return stored
 
 
-def is_nifti_name(path: Path) -> bool:
-    """Tell by its name whether a file is NIfTI."""
-    return path.name.lower().endswith(NIFTI_SUFFIXES)
+def read_numbers(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
+    """Read the numbers that a picture or a volume holds; called in the decoder."""
+    read = _read_volume_values if is_volume_name(path.name) else _read_picture_values
+    return read(path, info, settings)
 
 
 def write_masks_png(mask: Mask, path: Path) -> None:
@@ -169,16 +236,17 @@ def _check_shape(name: str, shape: tuple[int, ...], info: ImageInfo) -> None:
         raise LabelError(_size_sentence(name, shape, info))
 
 
-def _read_picture_values(path: Path, info: ImageInfo) -> StoredValues:
+def _read_picture_values(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
     from core.imaging.tiff import is_tiff
 
-    return _read_tiff_values(path, info) if is_tiff(path) else _read_pil_values(path, info)
+    read = _read_tiff_values if is_tiff(path) else _read_pil_values
+    return read(path, info, settings)
 
 
-def _read_pil_values(path: Path, info: ImageInfo) -> StoredValues:
+def _read_pil_values(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
     from core.imaging.raster import open_picture, png_bits
 
-    with open_picture(path, load_settings()) as picture:
+    with open_picture(path, settings) as picture:
         _check_shape(path.name, (*_leading_ones(info), picture.height, picture.width), info)
         if picture.mode in ("RGBA", "RGB") and png_bits(path)[0] == 16:
             raise LabelError(f"{path.name} is 16-bit colour; save masks as grey or palette images.")
@@ -210,10 +278,10 @@ def _one_channel(array: Array, mode: str, name: str) -> Array:
     )
 
 
-def _read_tiff_values(path: Path, info: ImageInfo) -> StoredValues:
+def _read_tiff_values(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
     from core.imaging.tiff import read_pages
 
-    array, axes, page, _ = read_pages(path, load_settings())
+    array, axes, page, _ = read_pages(path, settings)
     if "S" in axes:
         array = np.moveaxis(array, axes.index("S"), -1)
         array = _one_channel(array, {1: "LA", 2: "LA", 3: "RGB"}.get(array.shape[-1], "RGBA"), path.name)
@@ -229,10 +297,10 @@ def _read_tiff_values(path: Path, info: ImageInfo) -> StoredValues:
     return StoredValues(array.reshape(info.spatial_shape), lossy, scale)
 
 
-def _read_nifti_values(path: Path, info: ImageInfo) -> StoredValues:
-    from core.imaging.nifti import read_nifti
+def _read_volume_values(path: Path, info: ImageInfo, settings: Settings) -> StoredValues:
+    from core.imaging.volumes import read_volume
 
-    image = read_nifti(path, load_settings()).image
+    image = read_volume(path, settings).image
     if image.info.layout[-1] == "c":
         raise LabelError(f"{path.name} holds several values per voxel; a mask holds one label per voxel.")
     array_xyz = (image.array if image.array.ndim == 3 else image.array[None]).T

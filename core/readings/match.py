@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-KNOWN_EXTENSIONS = (
-    ".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".ome.tif", ".ome.tiff",
-    ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".jp2", ".dcm", ".dicom", ".ima", ".mha", ".nrrd", ".npy",
-)  # fmt: skip
+from core.imaging.formats import SUFFIXES
+
+KNOWN_EXTENSIONS = (".ome.tif", ".ome.tiff", *(ending for endings in SUFFIXES.values() for ending in endings))
 SEPARATORS = "_-. "
 LABEL_WORDS = (
     "mask", "masks", "seg", "segmentation", "label", "labels", "gt", "groundtruth", "ground_truth", "truth",

@@ -75,10 +75,17 @@ class FileImage:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something of a label file that did not come in, and why, in one sentence."""
+    """Something of a label file that did not come in, and why, in one sentence.
+
+    Attributes:
+        where: the file, and the place in it.
+        reason: the sentence.
+        names_images: True when the sentence holds names of images.
+    """
 
     where: str
     reason: str
+    names_images: bool = False
 
 
 @dataclass

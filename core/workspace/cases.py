@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound, StorageError
-from core.imaging.stored import hash_array, read_image
+from core.imaging.headers import Headers, headers_from_bytes
+from core.imaging.stored import hash_array, hash_array_file, read_image
 from core.types import SPLITS, Image, ImageInfo, Split, info_from_json, info_to_json
 from core.workspace.database import now
-from core.workspace.files import IMAGE_ENDING
+from core.workspace.files import HEADERS_ENDING, IMAGE_ENDING
 from core.workspace.projects import clean_name, project_row, refuse_while_busy
 from core.workspace.records import Case, NewCase
 from core.workspace.results import audit
@@ -63,6 +65,9 @@ def _to_case(row: CaseRow, sha256: str, info: dict[str, Any]) -> Case:
         metadata=row.case_metadata,
         created_at=row.created_at,
         duplicate_of=row.duplicate_of,
+        series_key=row.series_key,
+        source_key=row.source_key,
+        headers_sha256=row.headers_sha256,
     )
 
 
@@ -71,30 +76,52 @@ def select_cases() -> Select[Any]:
     return select(CaseRow, ImageRow.sha256, ImageRow.info).join(ImageRow, ImageRow.id == CaseRow.image_id)
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """Files of a case in the store: the image's hash, the original's name, the headers' hash."""
+
+    sha256: str
+    original: str | None
+    headers: str | None
+
+
 def add_case(store: Store, project_id: int, found: NewCase) -> Case:
     """Store an image as a case; see ``Workspace.add_case``."""
     clean = clean_name(found.name[:190] or "image", "A case")
     found = dataclasses.replace(found, name=clean, split=check_split(found.split))
-    sha256 = hash_array(found.image.array)
+    sha256 = hash_array_file(found.array_file) if found.array_file else hash_array(found.image.array)
     path = store.files.path_of(sha256, IMAGE_ENDING)
     for _ in range(MAX_TRIES):
-        store.files.put_image(found.image.array, sha256)
+        store.files.put_image(found.image.array, sha256, found.array_file)
+        original = store.files.put_original(found.original) if found.original else None
+        headers = store.files.put_headers(found.headers) if found.headers else None
+        paths = [path]
+        paths += [store.files.path_of_name(original)] if original else []
+        paths += [store.files.path_of(headers, HEADERS_ENDING)] if headers else []
         with store.database.write() as session:
-            if path.exists():  # else a sweep was faster; the file is put back outside the lock
-                return _add(session, project_id, found, sha256)
+            if all(stored.exists() for stored in paths):  # else a sweep was faster; put back outside the lock
+                return _add(session, project_id, found, _Stored(sha256, original, headers))
     raise StorageError("The image could not be stored, something keeps removing it; look at the home folder.")
 
 
-def _add(session: Session, project_id: int, found: NewCase, sha256: str) -> Case:
+def _add(session: Session, project_id: int, found: NewCase, stored: _Stored) -> Case:
+    """Add the rows of a case whose files lie in the store."""
     project_row(session, project_id)
     twins = session.execute(
-        select_cases().where(CaseRow.project_id == project_id, ImageRow.sha256 == sha256).order_by(CaseRow.id)
+        select_cases()
+        .where(CaseRow.project_id == project_id, ImageRow.sha256 == stored.sha256)
+        .order_by(CaseRow.id)
     ).all()
     for row, _, info in twins:
-        if _is_name_of(row.name, found.name) and _same_geometry(info_from_json(info), found.image.info):
-            _fill_gaps(row, found)
-            return dataclasses.replace(_to_case(row, sha256, info), existing=True)
-    image = ImageRow(sha256=sha256, info=info_to_json(found.image.info))
+        same_file = row.source_key is not None and row.source_key == found.source_key
+        if (same_file or _is_name_of(row.name, found.name)) and _same_geometry(
+            info_from_json(info), found.image.info
+        ):
+            _fill_gaps(row, found, stored.headers)
+            if stored.original:
+                _keep_original(session, row.image_id, stored.original)
+            return dataclasses.replace(_to_case(row, stored.sha256, info), existing=True)
+    image = ImageRow(sha256=stored.sha256, info=info_to_json(found.image.info), original=stored.original)
     session.add(image)
     session.flush()
     row = CaseRow(
@@ -106,6 +133,9 @@ def _add(session: Session, project_id: int, found: NewCase, sha256: str) -> Case
         split=found.split,
         case_metadata=dict(found.metadata),
         duplicate_of=twins[0][0].id if twins else None,
+        series_key=found.series_key,
+        source_key=found.source_key,
+        headers_sha256=stored.headers,
         created_at=now(),
     )
     session.add(row)
@@ -113,7 +143,14 @@ def _add(session: Session, project_id: int, found: NewCase, sha256: str) -> Case
     if not found.patient_key:
         row.patient_key = f"{OWN_PATIENT}{row.name}-{row.id}"
     audit(session, "", "case added", f"case {row.id}", f"project {project_id}")
-    return _to_case(row, sha256, image.info)
+    return _to_case(row, stored.sha256, image.info)
+
+
+def _keep_original(session: Session, image_id: int, original: str) -> None:
+    """Note the kept file of an image that was stored without one."""
+    image = session.get(ImageRow, image_id)
+    if image is not None and image.original is None:
+        image.original = original
 
 
 def _is_name_of(stored: str, wanted: str) -> bool:
@@ -127,8 +164,10 @@ def _same_geometry(a: ImageInfo, b: ImageInfo) -> bool:
     return (a.layout, a.spacing_mm, a.affine_lps) == (b.layout, b.spacing_mm, b.affine_lps)
 
 
-def _fill_gaps(row: CaseRow, found: NewCase) -> None:
+def _fill_gaps(row: CaseRow, found: NewCase, headers: str | None) -> None:
     """Take from a repeated import what the first one did not know, such as a table given only now."""
+    row.series_key = row.series_key or found.series_key
+    row.headers_sha256 = row.headers_sha256 or headers
     if row.split is None:
         row.split = found.split
     if found.patient_key and row.patient_key.startswith(OWN_PATIENT):
@@ -232,6 +271,18 @@ def load_image(store: Store, case: Case) -> Image:
     return _open(store, case.image_sha256, case.info, case.name)
 
 
+def load_headers(store: Store, case: Case) -> Headers | None:
+    """Open a case's DICOM headers; see ``Workspace.load_headers``."""
+    if case.headers_sha256 is None:
+        return None
+    try:
+        return headers_from_bytes(store.files.path_of(case.headers_sha256, HEADERS_ENDING).read_bytes())
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"The kept headers of {case.name} are missing or damaged; import it again."
+        ) from error
+
+
 def load_image_by_id(store: Store, image_id: int) -> Image:
     """Open a stored image by its number."""
     with store.database.read() as session:
@@ -240,6 +291,15 @@ def load_image_by_id(store: Store, image_id: int) -> Image:
             raise NotFound(f"There is no image number {image_id} (any more).")
         sha256, info = row.sha256, info_from_json(row.info)
     return _open(store, sha256, info, f"image {image_id}")
+
+
+def original_path(store: Store, image_id: int) -> Path | None:
+    """Return where the original of an image lies; see ``Workspace.original_path``."""
+    with store.database.read() as session:
+        row = session.get(ImageRow, image_id)
+        if row is None:
+            raise NotFound(f"There is no image number {image_id} (any more).")
+        return None if row.original is None else store.files.path_of_name(row.original)
 
 
 def _open(store: Store, sha256: str, info: ImageInfo, name: str) -> Image:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
+from core.imaging.found import Original
+from core.imaging.headers import Headers
 from core.types import Image, ImageInfo, Label, Split
 
 ReaderKind = Literal["person", "model"]
@@ -28,7 +31,16 @@ class Project:
 
 @dataclass(frozen=True)
 class NewCase:
-    """What ``Workspace.add_case`` takes in. Without a patient key the case is its own patient."""
+    """What ``Workspace.add_case`` takes in. Without a patient key the case is its own patient.
+
+    Attributes:
+        original: a file to be kept beside the image, because it holds more (a whole slide).
+        series_key: salted hash of the DICOM series it came from.
+        array_file: an ``.npy`` file that holds exactly the image's pixels; the store moves it to its place
+            instead of writing them again. It must lie on the store's disk to be moved.
+        source_key: salted hash of the file's own name, where that name itself is not kept.
+        headers: DICOM headers to keep beside the pixels.
+    """
 
     name: str
     image: Image
@@ -36,6 +48,11 @@ class NewCase:
     patient_key: str | None = None
     split: Split | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    original: Original | None = None
+    series_key: str | None = None
+    array_file: Path | None = None
+    source_key: str | None = None
+    headers: Headers | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,9 @@ class Case:
         metadata: columns of an imported table.
         duplicate_of: id of another case of the project with the very same pixels.
         existing: True when ``add_case`` found this case already there and added nothing.
+        series_key: salted hash of the DICOM series it came from, None for other images.
+        source_key: salted hash of the file's own name, where the name is not kept (see ``core.jobs.import_names``).
+        headers_sha256: which kept DICOM headers belong to it; None for other images.
     """
 
     id: int
@@ -63,6 +83,9 @@ class Case:
     created_at: datetime
     duplicate_of: int | None = None
     existing: bool = False
+    series_key: str | None = None
+    source_key: str | None = None
+    headers_sha256: str | None = None
 
 
 @dataclass(frozen=True)

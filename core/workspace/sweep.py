@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from core.workspace.files import IMAGE_ENDING, PART_ENDING, READING_ENDING, age_seconds
+from core.workspace.files import HEADERS_ENDING, IMAGE_ENDING, PART_ENDING, READING_ENDING, age_seconds
 from core.workspace.store import Store
 from core.workspace.tables import CaseRow, ImageRow, JobRow, ModelRow, VersionRow
 
@@ -25,11 +25,18 @@ CACHE_DAYS_SECONDS = 7 * 86_400.0
 
 
 def image_hashes(session: Session, cases: Select[Any]) -> set[str]:
-    """Return file names of the images of cases (given as a selection of ids)."""
+    """Return file names of the images, kept originals and kept headers of cases (given as a selection of ids)."""
     wanted = (
-        select(ImageRow.sha256).join(CaseRow, CaseRow.image_id == ImageRow.id).where(CaseRow.id.in_(cases))
+        select(ImageRow.sha256, ImageRow.original, CaseRow.headers_sha256)
+        .join(CaseRow, CaseRow.image_id == ImageRow.id)
+        .where(CaseRow.id.in_(cases))
     )
-    return {f"{sha256}{IMAGE_ENDING}" for sha256 in session.scalars(wanted)}
+    found = session.execute(wanted).all()
+    return (
+        {f"{sha256}{IMAGE_ENDING}" for sha256, _, _ in found}
+        | {original for _, original, _ in found if original}
+        | {f"{headers}{HEADERS_ENDING}" for _, _, headers in found if headers}
+    )
 
 
 def reading_hashes(session: Session, cases: Select[Any]) -> set[str]:
@@ -41,13 +48,24 @@ def reading_hashes(session: Session, cases: Select[Any]) -> set[str]:
 def _referenced(session: Session, names: Iterable[str]) -> set[str]:
     """Return those of the file names that a row points to."""
     found: set[str] = set()
-    for ending, column in ((IMAGE_ENDING, ImageRow.sha256), (READING_ENDING, VersionRow.sha256)):
+    for ending, column in (
+        (IMAGE_ENDING, ImageRow.sha256),
+        (READING_ENDING, VersionRow.sha256),
+        (HEADERS_ENDING, CaseRow.headers_sha256),
+    ):
         hashes = [name.removesuffix(ending) for name in names if name.endswith(ending)]
         for start in range(0, len(hashes), CHUNK):
             known = session.scalars(
                 select(column).where(column.in_(hashes[start : start + CHUNK])).distinct()
             )
             found.update(f"{sha256}{ending}" for sha256 in known)
+    others = [name for name in names if not name.endswith((IMAGE_ENDING, READING_ENDING))]
+    for start in range(0, len(others), CHUNK):
+        found.update(
+            session.scalars(
+                select(ImageRow.original).where(ImageRow.original.in_(others[start : start + CHUNK]))
+            )
+        )
     return found
 
 
@@ -61,7 +79,7 @@ def remove_unreferenced(store: Store, names: Iterable[str], min_age_seconds: flo
         part = candidates[start : start + CHUNK]
         with store.database.locked(), store.database.read() as session:
             for name in set(part) - _referenced(session, part):
-                path = store.files.path_of(Path(name).stem, Path(name).suffix)
+                path = store.files.path_of_name(name)
                 if path.exists() and age_seconds(path) >= min_age_seconds:
                     path.unlink(missing_ok=True)
                     removed += 1

@@ -88,14 +88,15 @@ class ProjectRow(Base):
 
 
 class ImageRow(Base):
-    """Facts about a stored array; several may point to one file."""
+    """Facts about a stored array; several may point to one file. ``original`` names the file of a whole slide."""
 
     __tablename__ = "images"
-    __table_args__ = (Index(None, "sha256"), NEVER_AGAIN)
+    __table_args__ = (Index(None, "sha256"), Index(None, "original"), NEVER_AGAIN)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64))
     info: Mapped[dict[str, Any]]
+    original: Mapped[str | None] = mapped_column(String(80))
 
 
 class CaseRow(Base):
@@ -106,6 +107,7 @@ class CaseRow(Base):
         UniqueConstraint("project_id", "name"),
         Index(None, "project_id", "split"),
         Index(None, "image_id"),
+        Index(None, "headers_sha256"),
         NEVER_AGAIN,
     )
 
@@ -117,7 +119,10 @@ class CaseRow(Base):
     patient_key: Mapped[str] = mapped_column(String(400))
     split: Mapped[str | None] = mapped_column(String(10))
     case_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
+    series_key: Mapped[str | None] = mapped_column(String(40))
     duplicate_of: Mapped[int | None] = mapped_column(ForeignKey("cases.id", ondelete="SET NULL"), index=True)
+    source_key: Mapped[str | None] = mapped_column(String(64))
+    headers_sha256: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime]
 
 

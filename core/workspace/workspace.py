@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from core.imaging.headers import Headers
 from core.learning.snapshot import Snapshot
 from core.readings.reading import Reading
 from core.types import Image, Label, Split
@@ -222,6 +223,24 @@ class Workspace:
     def load_image(self, case: Case) -> Image:
         """Open a case's image; pixels stay on disk until they are touched."""
         return cases.load_image(self.store, case)
+
+    def original_path(self, image_id: int) -> Path | None:
+        """Return the kept file of a whole slide whose image shows a smaller level; None for other images.
+
+        Its regions are read by ``core.imaging.slides.open_slide``, in a worker: the file came from outside.
+
+        Raises:
+            NotFound: when there is no such image (any more).
+        """
+        return cases.original_path(self.store, image_id)
+
+    def load_headers(self, case: Case) -> Headers | None:
+        """Open the DICOM headers kept beside a case's pixels, in slice order; None for other images.
+
+        Raises:
+            StorageError: when they are missing or damaged.
+        """
+        return cases.load_headers(self.store, case)
 
     def load_image_by_id(self, image_id: int) -> Image:
         """Open a stored image by its number."""

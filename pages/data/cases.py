@@ -17,6 +17,7 @@ from pages.shared.progress import count_words, short_patient
 from pages.shared.state import current_project, recall_id, remember, workspace
 
 PAGE_SIZE = 50
+PROFILE_WORDS = {"keep": "kept", "basic": "removed", "basic_dates": "removed, dates moved"}
 store = workspace()
 
 
@@ -120,6 +121,25 @@ def split_part(case: Case) -> None:
         st.caption(f"Applies to all {len(same)} cases of this patient.")
 
 
+def header_part(case: Case) -> None:
+    """Show the kept DICOM header of one slice, on request."""
+    if case.headers_sha256 is None or not st.toggle("Show the DICOM header", key=f"header_{case.id}"):
+        return
+    headers = store.load_headers(case)
+    if headers is None:
+        return
+    index = 0
+    if len(headers) > 1:
+        index = int(st.number_input("Slice", 1, len(headers), key=f"header_slice_{case.id}", width=160)) - 1
+    st.caption(f"Patient identity on import: {PROFILE_WORDS[headers.profile]}.")
+    rows = headers.rows(index)
+    st.dataframe(
+        {title: [row[column] for row in rows] for column, title in enumerate(("tag", "name", "value"))},
+        hide_index=True,
+        alt="DICOM header of this case",
+    )
+
+
 def delete_part(case: Case) -> None:
     """Delete a case after a second click."""
     with st.popover("Delete this case"):
@@ -141,6 +161,7 @@ def details(project: Project, case: Case) -> None:
         split_part(case)
         st.page_link(ANNOTATE.path, label="Annotate this case", icon=ANNOTATE.icon)
         delete_part(case)
+    header_part(case)
 
 
 st.title("Cases")

@@ -8,6 +8,8 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from core.imaging.profiles import DEFAULT_PROFILE, PROFILES, Profile
+from core.jobs.import_request import ImportRequest, remove_old, write_request
 from core.jobs.payloads import ImportPayload
 from core.jobs.submit import submit
 from core.readings.label_formats import LABEL_FORMATS, TITLES
@@ -18,12 +20,12 @@ from pages.shared.jobs_panel import job_panel
 from pages.shared.menu import ANNOTATE, CASES, PROJECTS
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.progress import count_words
-from pages.shared.staging import Kind, Staging, Upload, parse_label_map, remove_old
+from pages.shared.staging import Kind, Staging, Upload, own_name, parse_label_map
 from pages.shared.state import current_project, queue, recall, recall_id, remember, user_name
 
 IMAGE_HELP = (
-    "DICOM files or a zip of a series, NIfTI (.nii, .nii.gz), PNG, JPEG, TIFF. Several at once. "
-    "DICOM files of one series become one volume."
+    "DICOM, NIfTI, NRRD, MetaImage, MGH, MINC, PAR/REC, PNG, JPEG, TIFF, BMP, WebP, whole slides, NPY/NPZ, and zip or "
+    "tar of them. Several at once. DICOM files of one series become one volume."
 )
 MASK_HELP = (
     "Labels named like their images (a common ending such as _mask is fine): masks as PNG, TIFF, NIfTI; COCO JSON, "
@@ -31,6 +33,15 @@ MASK_HELP = (
 )
 TABLE_HELP = (
     "One row an image: a column with the file name, and one with the patient, so that patients stay together."
+)
+PROFILE_NAMES: dict[Profile, str] = {
+    "basic": "Remove",
+    "basic_dates": "Remove, move dates",
+    "keep": "Keep",
+}
+HIDE_HELP = (
+    "PNG, JPEG, TIFF and NIfTI files keep their names, by which you find your images again, and lose everything "
+    "else they say about a person. Tick this when the names of these files name patients, too."
 )
 SHOWN = 8
 
@@ -154,42 +165,74 @@ def options(kept: Staging, project: Project) -> tuple[str, str, str, str | None]
     return reader.strip() or user_name(), label_format, label_map, split if split in SPLITS else None
 
 
+def identity(kept: Staging) -> tuple[Profile, bool]:
+    """Ask what is kept of patients' identity; returns (profile for DICOM, hide the names of other files)."""
+    profile = st.segmented_control(
+        "Patient identity in DICOM files",
+        list(PROFILES),
+        default=DEFAULT_PROFILE,
+        required=True,
+        format_func=PROFILE_NAMES.__getitem__,
+        key=f"identity_{kept.id}",
+    )
+    chosen: Profile = profile or DEFAULT_PROFILE
+    st.caption(f"{PROFILES[chosen]} PNG, JPEG, TIFF and NIfTI files keep their names unless you hide them:")
+    hide = st.checkbox("Hide the names of other files as well", key=f"hide_{kept.id}", help=HIDE_HELP)
+    return chosen, hide
+
+
 def start(kept: Staging, project: Project) -> None:
     """Ask for the options and queue the import."""
     with show_errors():
         columns = table_columns(kept)
         reader, label_format, label_map, split = options(kept, project)
+        profile, hide = identity(kept)
         with st.container(horizontal=True):
             go = st.button(
-                "Import", type="primary", disabled=not kept.files("images"), key=f"import_{kept.id}"
+                "Import",
+                type="primary",
+                disabled=not (kept.files("images") or kept.files("masks")),
+                key=f"import_{kept.id}",
             )
             st.button("Clear", key=f"clear_{kept.id}", on_click=kept.discard)
         if not kept.files("images"):
-            st.caption("Labels need their images: add the images as well.")
+            st.caption("Labels alone go to the images of this project that are named like them.")
         if go:
             images = kept.files("images")
             labels, tables = kept.labels_path(), kept.files("table")
-            payload = ImportPayload(
-                project=project.id,
+            request = ImportRequest(
                 paths=[str(kept.path_of(file)) for file in images],
                 labels=str(labels) if labels else None,
+                table=str(kept.path_of(tables[-1])) if tables else None,
+                display_names=kept.display_names(),
+            )
+            payload = ImportPayload(
+                project=project.id,
                 format=label_format,
                 label_map=parse_label_map(label_map),
-                table=str(kept.path_of(tables[-1])) if tables else None,
                 columns=columns,
                 reader=reader,
                 split=split,  # type: ignore[arg-type]
                 staging=str(kept.folder),
-                display_names=kept.display_names(),
+                request=write_request(kept.folder, request),
+                deidentify=profile,
+                hide_names=hide,
             )
-            job = submit(queue(), payload, f"Import of {count_words(len(images), 'file', 'files')}")
+            count = len(images) or len(kept.files("masks"))
+            job = submit(queue(), payload, f"Import of {count_words(count, 'file', 'files')}")
+            st.session_state["import_names"] = {job.id: [file.display for file in images]}
             remember("job", job.id)
             remember("staging", None)
             st.rerun()
 
 
-def show_result(result: dict[str, Any]) -> None:
-    """Say what came in and name what did not."""
+def show_result(result: dict[str, Any], names: list[str]) -> None:
+    """Say what came in and name what did not.
+
+    Args:
+        result: what the job says.
+        names: the files this session uploaded for it, in their order; empty for another session's import.
+    """
     cases, readings = int(result.get("cases", 0)), int(result.get("readings", 0))
     words = (
         f"{count_words(cases, 'case', 'cases')} and {count_words(readings, 'reading', 'readings')} came in."
@@ -203,7 +246,10 @@ def show_result(result: dict[str, Any]) -> None:
         total = int(result.get("skipped_count", len(skipped)))
         st.markdown(f"**{count_words(total, 'file', 'files')} did not come in:**")
         st.dataframe(
-            {"file": [row["path"] for row in skipped], "why": [row["reason"] for row in skipped]},
+            {
+                "file": [own_name(row["path"], names) for row in skipped],
+                "why": [row["reason"] for row in skipped],
+            },
             hide_index=True,
             alt="Files that were not imported, and why",
             column_config={"file": st.column_config.TextColumn(width="medium")},
@@ -238,4 +284,4 @@ else:
                 st.subheader("Last import")
                 done = job_panel(job_id)
                 if done is not None and done.state == "done" and done.result:
-                    show_result(done.result)
+                    show_result(done.result, st.session_state.get("import_names", {}).get(job_id, []))

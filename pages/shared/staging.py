@@ -7,27 +7,36 @@ called by the person who sent it. Names that came with a file are text for the s
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import shutil
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from core.errors import LabelError, StorageError
+from core.imaging.formats import ARCHIVE_SUFFIXES, COMPANIONS, SUFFIXES
 
 Kind = Literal["images", "masks", "table"]
 KINDS: tuple[Kind, ...] = ("images", "masks", "table")
-KEEP_DAYS = 7.0
 MANIFEST = "files.jsonl"
+LABEL_ENDINGS = (".csv", ".json", ".xml", ".txt", ".yaml", ".yml")
 # Endings tell a reader what to try; everything else is decided by the bytes.
-ENDINGS = (
-    ".nii.gz", ".nii", ".dcm", ".dicom", ".ima", ".zip", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp",
-    ".csv", ".json", ".xml", ".txt", ".yaml", ".yml",
-)  # fmt: skip
+ENDINGS = tuple(
+    sorted(
+        {
+            *LABEL_ENDINGS,
+            *ARCHIVE_SUFFIXES,
+            *COMPANIONS,
+            *(ending for endings in SUFFIXES.values() for ending in endings),
+        },
+        key=len,
+        reverse=True,
+    )
+)
+# Files that belong together by their names, such as brain.hdr and brain.img, get the same number.
+PAIRED = (*COMPANIONS, *(ending for endings in COMPANIONS.values() for ending in endings))
 _ID = re.compile(r"[0-9a-f]{24}")
 
 
@@ -66,8 +75,12 @@ class Staging:
         target = self.folder / kind
         target.mkdir(parents=True, exist_ok=True, mode=0o700)
         first = len(self.files()) + 1
+        pairs = dict(pair for staged in self.files(kind) for pair in _pair_of(staged.display, staged.stored))
         for number, upload in enumerate(uploads, start=first):
             stored = f"{kind[0]}{number:06d}{ending_of(upload.name)}"
+            for stem, own in _pair_of(display_name(upload.name), stored):
+                other = f"{pairs.setdefault(stem, own)}{ending_of(upload.name)}"
+                stored = stored if (target / other).exists() else other
             path = target / stored
             try:
                 with open(path, "wb") as file:
@@ -119,6 +132,13 @@ def ending_of(name: str) -> str:
     return next((ending for ending in ENDINGS if lowered.endswith(ending)), "")
 
 
+def _pair_of(display: str, stored: str) -> Iterator[tuple[str, str]]:
+    """Yield (what its sender called it, what it is stored as), both without their ending, for one file of a pair."""
+    ending = ending_of(display)
+    if ending in PAIRED:
+        yield display[: -len(ending)], stored[: -len(ending)]
+
+
 def display_name(name: str) -> str:
     """Return the last part of a sent name without control characters, at most 200 characters."""
     last = re.split(r"[/\\]", name)[-1]
@@ -126,15 +146,22 @@ def display_name(name: str) -> str:
     return kept[-200:] or "unnamed"
 
 
-def remove_old(home: Path, now: float | None = None) -> None:
-    """Delete staging folders that nobody touched for a week."""
-    limit = (now or time.time()) - KEEP_DAYS * 86400
-    folder = home / "staging"
-    if not folder.is_dir():
-        return
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False) and entry.stat().st_mtime < limit:
-            shutil.rmtree(entry.path, ignore_errors=True)
+def own_name(place: str, names: list[str]) -> str:
+    """Return what the person who uploaded calls a skipped file, which the job only knows by its place.
+
+    Args:
+        place: "file 3 (.dcm)" or "item 2, file 7"; any other name is returned as it is.
+        names: the uploaded files in their order; only this session knows them.
+    """
+    match = re.fullmatch(r"(?:file|item) (\d+)(?:, (file \d+))?(?: \(\S+\))?", place)
+    if match is None or not names:
+        return place
+    number, inner = int(match.group(1)), match.group(2)
+    if len(names) == 1 and names[0].lower().endswith(".zip"):
+        number, inner = 1, f"file {number}"
+    if number > len(names):
+        return place
+    return f"{names[number - 1]}, {inner}" if inner else names[number - 1]
 
 
 def parse_label_map(text: str) -> dict[str, str] | None:

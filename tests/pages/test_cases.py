@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.imaging.headers import Headers
 from core.readings.picture import edges, overlay
 from core.types import Label
-from core.workspace.records import Project
+from core.workspace.records import NewCase, Project
 from core.workspace.workspace import Workspace
 from pages.shared.render import (
     display_size,
@@ -52,6 +53,22 @@ def test_the_viewer_shows_the_case_with_the_reading_chosen(
     assert [layer["version"] for layer in scene_of(app)["panes"][0]["layers"]] == [first.id]
     app.selectbox(key=f"cases_reader_{project.id}").set_value("nobody").run()
     assert scene_of(app)["panes"][0]["layers"] == []
+
+
+def test_the_kept_header_is_shown_on_request(open_page: OpenPage, store: Workspace, project: Project) -> None:
+    case = add_volume(store, project, "ct")
+    own = tuple({"00200013": {"vr": "IS", "Value": [number]}} for number in range(9))
+    headers = Headers("basic", {"00080060": {"vr": "CS", "Value": ["CT"]}}, own, {"00080060": "Modality"})
+    new = NewCase(case.name, store.load_image(case), case.source, headers=headers)
+    assert store.add_case(project.id, new).existing
+    app = open_page(PAGE, project=project.id, case=case.id)
+    before = len(app.dataframe)
+    app.toggle(key=f"header_{case.id}").set_value(True).run()
+    assert "Patient identity on import: removed." in texts(app)
+    assert len(app.dataframe) == before + 1
+    app.number_input(key=f"header_slice_{case.id}").set_value(4).run()
+    shown = app.dataframe[-1].value
+    assert list(shown["value"]) == ["CT", "3"] and list(shown["name"]) == ["Modality", ""]
 
 
 def test_windows_by_name(open_page: OpenPage, store: Workspace, project: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from PIL import Image as PilImage
 from streamlit.testing.v1 import AppTest
 
 from core.errors import LabelError
+from core.imaging.profiles import PROFILES
+from core.jobs.import_request import with_request
 from core.jobs.payloads import ImportPayload
 from core.jobs.queue import JobQueue
 from core.workspace.records import Project
 from core.workspace.workspace import Workspace
-from pages.shared.staging import Staging, Upload, display_name, ending_of, parse_label_map
+from pages.shared.staging import Staging, Upload, display_name, ending_of, own_name, parse_label_map
 from tests.pages.conftest import texts
 
 OpenPage = Callable[..., AppTest]
@@ -42,6 +45,18 @@ def test_sent_names_never_become_paths(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["staging"]
 
 
+def test_the_two_files_of_a_pair_stay_together(tmp_path: Path) -> None:
+    staging = Staging(tmp_path)
+    names = ["b.png", "brain.hdr", "brain.IMG", "x.mhd", "x.raw", "brain.hdr"]
+    staging.add("images", [Upload(name, io.BytesIO(b"1")) for name in names])
+    staging.add("images", [Upload("brain.img", io.BytesIO(b"1"))])
+    stored = [file.stored for file in staging.files()]
+    assert stored == [
+        "i000001.png", "i000002.hdr", "i000002.img", "i000004.mhd", "i000004.raw", "i000006.hdr", "i000006.img",
+    ]  # fmt: skip
+    assert len(set(stored)) == len(stored)
+
+
 def test_a_foreign_number_makes_a_fresh_staging(tmp_path: Path) -> None:
     assert Staging(tmp_path, "../../etc").folder.parent == tmp_path / "staging"
     kept = Staging(tmp_path)
@@ -51,6 +66,8 @@ def test_a_foreign_number_makes_a_fresh_staging(tmp_path: Path) -> None:
 def test_names_and_endings() -> None:
     assert ending_of("A.NII.GZ") == ".nii.gz"
     assert ending_of("a.exe") == ""
+    for name in ("A.NRRD", "s.svs", "x.tar.gz", "x.img.gz", "set.npz", "p.REC", "a.csv"):
+        assert ending_of(name) == name[name.index(".") :].lower()
     assert display_name("") == "unnamed"
 
 
@@ -78,12 +95,47 @@ def test_uploads_become_an_import_job(open_page: OpenPage, store: Workspace, pro
     app.button(key=f"import_{number}").click().run()
     assert not app.exception
     [job] = JobQueue(store).list(project_id=project.id)
-    payload = ImportPayload.model_validate(job.payload)
+    assert "a.png" not in json.dumps(job.payload)
+    payload = with_request(ImportPayload.model_validate(job.payload))
     assert [payload.display_names[Path(path).name] for path in payload.paths] == ["a.png", "b.png"]
+    assert (payload.deidentify, payload.hide_names) == ("basic", False)
     assert payload.label_map == {"1": "nerve"}
     assert payload.labels is not None
     assert payload.labels.endswith(".png")
     assert "waiting" in texts(app)
+
+
+def test_the_choice_of_identity_reaches_the_job(
+    open_page: OpenPage, store: Workspace, project: Project
+) -> None:
+    app = open_page(PAGE, project=project.id)
+    app.file_uploader(key="images_0").upload("a.png", png())
+    app.run()
+    number = next(widget.key for widget in app.checkbox if (widget.key or "").startswith("hide_"))[5:]
+    for profile, sentence in PROFILES.items():
+        app.segmented_control(key=f"identity_{number}").set_value(profile).run()
+        assert sentence in texts(app)
+    app.checkbox(key=f"hide_{number}").check()
+    app.button(key=f"import_{number}").click().run()
+    assert not app.exception
+    [job] = JobQueue(store).list(project_id=project.id)
+    assert (job.payload["deidentify"], job.payload["hide_names"]) == ("keep", True)
+    assert app.session_state["import_names"] == {job.id: ["a.png"]}
+
+
+@pytest.mark.parametrize(
+    ("place", "names", "shown"),
+    [
+        ("file 2 (.dcm)", ["a.dcm", "b.dcm"], "b.dcm"),
+        ("item 2, file 7", ["a.dcm", "study.zip"], "study.zip, file 7"),
+        ("file 7 (.dcm)", ["study.zip"], "study.zip, file 7"),
+        ("file 9", ["a.dcm", "b.dcm"], "file 9"),
+        ("file 2 (.dcm)", [], "file 2 (.dcm)"),
+        ("picture.png", ["picture.png"], "picture.png"),
+    ],
+)
+def test_a_skipped_file_is_called_by_its_own_name(place: str, names: list[str], shown: str) -> None:
+    assert own_name(place, names) == shown
 
 
 def test_a_wrong_label_map_is_one_sentence(open_page: OpenPage, store: Workspace, project: Project) -> None:

@@ -13,6 +13,7 @@ from PIL import Image as PILImage
 from core.imaging.found import Found, Skipped
 from core.imaging.scan import count_sources, scan
 from core.settings import Settings
+from tests.core.imaging import odd_readers
 from tests.core.imaging.dicom_files import build, place, save
 
 SETTINGS = Settings()
@@ -104,6 +105,24 @@ def test_damaged_dicom_beside_a_series(tmp_path):
     found, skipped = look(tmp_path, tmp_path / "in")
     assert found[0].image.info.shape == (3, 3, 4)
     assert [item.source for item in skipped] == ["in/bad.dcm"]
+
+
+def test_a_slice_that_crashes_its_codec_does_not_take_the_series_along(tmp_path, monkeypatch):
+    monkeypatch.setattr("core.imaging.scan.decode", odd_readers.decode_or_die)
+    write_series(tmp_path / "in" / "ct", 4)
+    write_png(tmp_path / "in" / "picture.png")
+    killer = place(build(np.zeros((666, 4), np.int16), PatientID="one"), (0, 0, 9))
+    save(killer, tmp_path / "in" / "ct" / "IM0002b")
+    (tmp_path / "in" / "ct" / "IM0003b").write_bytes(b"\0" * 128 + b"DICM" + b"garbage")
+    found, skipped = look(tmp_path, tmp_path / "in")
+    assert [item.source for item in found] == ["in/picture.png", "in/ct"]
+    assert found[1].image.array[:, 0, 0].tolist() == [3, 2, 1, 0]
+    assert sorted(item.source for item in skipped) == ["in/ct/IM0002b", "in/ct/IM0003b"]
+    assert "made its decoder break off" in {item.source: item.reason for item in skipped}["in/ct/IM0002b"]
+    for number in range(4):
+        save(killer, tmp_path / "in" / "ct" / f"IM{number}c")
+    found, skipped = look(tmp_path, tmp_path / "in" / "ct")
+    assert found == [] and len(skipped) == 2
 
 
 def test_real_disc(shared_data, tmp_path):

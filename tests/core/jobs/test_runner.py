@@ -198,12 +198,10 @@ def test_sigterm_to_a_worker_interrupts_it(queue: JobQueue) -> None:
     assert "told to end" in (queue.get(job.id).error or "")
 
 
-def test_there_is_one_runner_and_asking_is_cheap(queue: JobQueue) -> None:
+def test_there_is_one_runner_however_often_one_asks(queue: JobQueue) -> None:
     pid = start(queue)
-    started = time.perf_counter()
     for _ in range(100):
         ensure_runner(queue.workspace.home, HANDLERS)
-    assert (time.perf_counter() - started) / 100 < 0.005
     assert runner_pid(queue.workspace.home) == pid
     mine = [
         process

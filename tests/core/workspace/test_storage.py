@@ -62,6 +62,26 @@ def test_models_and_migrations_agree(workspace: Workspace) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
+def test_a_home_of_the_first_version_keeps_its_readings(home: Path) -> None:
+    with Workspace.open(home) as workspace:
+        project = samples.project(workspace)
+        case = samples.case(workspace, project, 1)
+        version = workspace.save_reading(case.id, "ada", samples.mask(1))
+    downgrade(home, "0001")
+    with Workspace.open(home) as workspace:
+        assert workspace.get_case(case.id) == case
+        assert workspace.list_versions(case.id) == [version]
+
+
+def downgrade(home: Path, revision: str) -> None:
+    """Take a home back to an earlier version."""
+    with Workspace.open(home) as workspace:
+        config = alembic_config()
+        with workspace.store.database.connect_writing() as connection, connection.begin():
+            config.attributes["connection"] = connection
+            command.downgrade(config, revision)
+
+
 def test_the_schema_can_be_written_for_postgresql() -> None:
     config = alembic_config()
     config.attributes["dialect_name"] = "postgresql"
@@ -91,6 +111,24 @@ def test_a_home_opens_again_and_refuses_a_newer_one(home: Path) -> None:
         plain.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StorageError, match="newer Sightline"):
         Workspace.open(home)
+
+
+def test_a_home_of_the_first_tables_is_brought_up_to_date_with_all_it_holds(home: Path) -> None:
+    config = alembic_config()
+    with Workspace.open(home) as workspace:
+        project = samples.project(workspace)
+        case = samples.case(workspace, project, 1)
+        version = workspace.save_reading(case.id, "anna", samples.mask(1))
+        database = workspace.store.database
+        with database.locked(), database.connect_writing() as connection, connection.begin():
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0001")
+    with sqlite3.connect(home / "sightline.db") as plain:
+        assert "series_key" not in {row[1] for row in plain.execute("PRAGMA table_info(cases)")}
+    with Workspace.open(home) as workspace:
+        assert workspace.get_case(case.id) == case
+        assert workspace.latest_reading(case.id, "anna") == version
+    check_consistent(home)
 
 
 def test_a_migration_that_breaks_off_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,15 +333,13 @@ def test_a_file_that_a_sweep_takes_away_meanwhile_is_put_back(
     files = workspace.store.files
     put, calls = files.put_image, []
 
-    def put_then_lose(array: np.ndarray, sha256: str | None = None) -> str:
-        calls.append(put(array, sha256))
+    def put_then_lose(array: np.ndarray, sha256: str | None = None, array_file: Path | None = None) -> str:
+        calls.append(put(array, sha256, array_file))
         if len(calls) == 1:
             shutil.rmtree(files.path_of(calls[0], ".npy").parent)
         return calls[-1]
 
-    monkeypatch.setattr(
-        type(files), "put_image", lambda self, array, sha256=None: put_then_lose(array, sha256)
-    )
+    monkeypatch.setattr(type(files), "put_image", lambda self, *given: put_then_lose(*given))
     case = samples.case(workspace, project, 1)
     assert len(calls) == 2 and workspace.load_image(case).array.shape == samples.SIZE
 
