@@ -18,11 +18,16 @@ def _region(image: Image, asked: dict[str, Any]) -> Planes:
     """Everything of similar value that hangs together with the clicked pixel, on its slice or in the volume."""
     x, y, z = (int(value) for value in asked["point"])
     low, high = (float(value) for value in asked["range"])
+    plane = _grey(np.asarray(image.plane(z)), 2)
+    if 0 <= y < plane.shape[0] and 0 <= x < plane.shape[1]:
+        # Of large images the browser may know only the mean of several pixels.
+        shift = float(plane[y, x]) - (low + high) / 2
+        low, high = low + shift, high + shift
     if asked.get("volume") and image.info.is_volume:
         found = grow_region(_grey(np.asarray(image.array)), (z, y, x), (low, high))
         yield from ((index, found[index]) for index in np.flatnonzero(found.any(axis=(1, 2))).tolist())
     else:
-        yield z, grow_region(_grey(np.asarray(image.plane(z)), 2), (y, x), (low, high))
+        yield z, grow_region(plane, (y, x), (low, high))
 
 
 def _grey(array: Array, spatial: int = 3) -> Array:

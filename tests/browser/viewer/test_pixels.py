@@ -125,7 +125,7 @@ def test_planes_across_and_slabs(room: Room, cases: dict[str, Case]) -> None:
         found = room.ask(code, n=number, i=index)
         expected = np.take(image.array, index, axis=axis)
         np.testing.assert_array_equal(found.reshape(expected.shape), expected)
-    room.press("Shift+M", "Shift+P", "o")
+    room.press("Shift+M", "Shift+I", "o")
     room.page.wait_for_timeout(300)
     slab = image.array.max(axis=0)  # nine slices reach over all five
     window = default_window(image.array, image.info)
