@@ -260,7 +260,7 @@ def _slider(browser: Any, folder: Path) -> float:
         tab.goto(url)
         tab.locator("img").first.wait_for(timeout=60_000)
         tab.wait_for_timeout(1500)
-        tab.locator('[role="slider"]').focus()
+        tab.get_by_role("slider").focus()
         times = [_slider_step(tab) for _ in range(REPEATS // 2)]
         tab.close()
     return statistics.median(times[3:]) / 1000
