@@ -8,7 +8,9 @@ A CT of 300 slices of 512 x 512 is opened, scrolled, windowed, zoomed and faded;
 from __future__ import annotations
 
 import statistics
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +32,8 @@ LARGE = 4096
 REGIONS = 50
 REPEATS = 60
 MEDIAN_S, P95_S = 0.020, 0.040
-FIRST_S, ALL_S, MEMORY_MB = 1.0, 10.0, 400.0
+FIRST_S, ALL_S = 1.0, 10.0
+MEMORY_MIB, MEMORY_BASE_MIB = 381.0, 150.0  # 400 MB; a series weighs 150 MiB
 SLIDER_GOAL = 8.0
 
 # Runs code that may use viewer, pane, press(key), drag(type, x, y), many(act) -> ms each, frames(act) -> in 1 s.
@@ -113,6 +116,7 @@ def rows() -> list[dict[str, Any]]:
         try:
             series, flat, large = _fill(server)
             found, scroll = _series(browser, server, series)
+            found.append(_memory(server, series, Path(folder)))
             for name, case, size in (("512", flat, 20), ("4096-50-regions", large, 80)):
                 tab = _open(browser, server, "annotate", case)
                 found += _both(f"viewer-brush-{name}", _run(tab, BRUSH.replace("SIZE", str(size))))
@@ -193,8 +197,7 @@ def _run(tab: Any, code: str) -> Any:
 
 
 def _series(browser: Any, server: Server, case: Case) -> tuple[list[dict[str, Any]], float]:
-    """Measure opening, looking and memory of the series; returns the rows and the median of a scroll step."""
-    before = _renderers()
+    """Measure opening and looking at the series; returns the rows and the median of a scroll step."""
     tab = _open(browser, server, "cases", case)
     tab.context.new_cdp_session(tab).send("Network.setCacheDisabled", {"cacheDisabled": True})
     first, complete = _run(tab, OPEN)
@@ -215,17 +218,39 @@ def _series(browser: Any, server: Server, case: Case) -> tuple[list[dict[str, An
         raise AssertionError(
             f"looking at a loaded series must not ask the server, but it asked for {asked[:3]}."
         )
-    memory = max(psutil.Process(pid).memory_info().rss for pid in _renderers() - before) / 2**20
-    rows.append(
-        _row("viewer-tab-memory", memory, MEMORY_MB, "limit of the issue", MEMORY_MB / memory, 1.0, "MiB")
-    )
     tab.context.close()
     return rows, statistics.median(times["scroll"]) / 1000
 
 
-def _renderers() -> set[int]:
-    family = psutil.Process().children(recursive=True)
-    return {one.pid for one in family if "--type=renderer" in " ".join(one.cmdline())}
+def _memory(server: Server, case: Case, folder: Path) -> dict[str, Any]:
+    """Measure what the tab's process holds for itself once the series is here.
+
+    In a Chromium that nobody watches: a driven one keeps a copy of every answer for its developer tools.
+    """
+    url = f"{server.url}/cases?project={case.project_id}&case={case.id}"
+    command = [str(CHROMIUM), "--headless=new", *CHROMIUM_FLAGS, f"--user-data-dir={folder / 'profile'}", url]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        held, steady = 0.0, 0
+        until = time.monotonic() + 90
+        while steady < 5 and time.monotonic() < until:
+            time.sleep(2)
+            found = max((_own_mib(pid) for pid in _renderers(process.pid)), default=0.0)
+            steady = steady + 1 if found > MEMORY_BASE_MIB and abs(found - held) < 5 else 0
+            held = found
+    finally:
+        process.terminate()
+        process.wait(10)
+    return _row("viewer-tab-memory", held, MEMORY_MIB, "limit of the issue", MEMORY_MIB / held, 1.0, "MiB")
+
+
+def _renderers(pid: int) -> list[int]:
+    family = psutil.Process(pid).children(recursive=True)
+    return [one.pid for one in family if "--type=renderer" in " ".join(one.cmdline())]
+
+
+def _own_mib(pid: int) -> float:
+    return float(psutil.Process(pid).memory_full_info().uss) / 2**20
 
 
 def _slider(browser: Any, folder: Path) -> float:
@@ -235,7 +260,7 @@ def _slider(browser: Any, folder: Path) -> float:
         tab.goto(url)
         tab.locator("img").first.wait_for(timeout=60_000)
         tab.wait_for_timeout(1500)
-        tab.locator('[role="slider"]').focus()
+        tab.get_by_role("slider").focus()
         times = [_slider_step(tab) for _ in range(REPEATS // 2)]
         tab.close()
     return statistics.median(times[3:]) / 1000
