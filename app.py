@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from pages.api.routes import ROUTES  # noqa: E402 - found only once the checkout is on the path
+
 log = logging.getLogger("sightline.app")
 
 WATCH_SECONDS = 3.0
@@ -137,7 +139,7 @@ async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
 
 app = st.App(
     ROOT / "pages" / "main.py",
-    routes=[Route("/api/health", health)],
+    routes=[Route("/api/health", health), *ROUTES],
     middleware=[Middleware(SecurityHeaders)],
     lifespan=lifespan,
     exception_handlers={Exception: server_error},

@@ -35,3 +35,7 @@ class StorageError(SightlineError):
 
 class JobStopped(SightlineError):
     """Somebody asked this job to stop; what was done so far is kept."""
+
+
+class AccessDenied(SightlineError):
+    """The browser may not see or change this, or no longer; loading the page again gives it new access."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -21,7 +22,7 @@ from core.workspace.projects import clean_name, project_row
 from core.workspace.records import Reader, ReaderKind, ReadingVersion
 from core.workspace.results import audit
 from core.workspace.store import Store
-from core.workspace.tables import CaseRow, ImageRow, ReaderRow, VersionRow
+from core.workspace.tables import CaseRow, ImageRow, ReaderRow, StepRow, VersionRow
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class NewReading:
     based_on: int | None = None
     model_id: int | None = None
     actor: str = ""
+    notes: dict[str, Any] | None = None
+
+
+class StepsWait(Exception):
+    """Marks wait to become a version; they come first."""
 
 
 def as_kind(kind: str) -> ReaderKind:
@@ -65,6 +71,7 @@ def _to_version(row: VersionRow, reader_name: str, kind: str) -> ReadingVersion:
         model_id=row.model_id,
         has_probabilities=row.has_probabilities,
         created_at=row.created_at,
+        notes=row.notes,
     )
 
 
@@ -77,29 +84,51 @@ def select_versions() -> Select[Any]:
 
 
 def save_reading(store: Store, new: NewReading) -> ReadingVersion:
-    """Store a reading as the next version; see ``Workspace.save_reading``."""
+    """Store a reading as the next version; see ``Workspace.save_reading``.
+
+    Raises:
+        StepsWait: when marks on this reading have to become a version first.
+    """
     reader_name = clean_name(new.reader_name, "A reader")
     as_kind(new.kind)
-    sha256 = hash_reading(new.reading)
-    path = store.files.path_of(sha256, READING_ENDING)
     for _ in range(MAX_TRIES):
-        store.files.put_reading(new.reading, sha256)
+        sha256, path = put_content(store, new.reading)
         with store.database.write() as session:
             if path.exists():  # else a sweep was faster; the file is put back outside the lock
-                return _save(session, new, reader_name, sha256)
+                _refuse_before_steps(session, new.case_id, reader_name)
+                return add_version(session, new, reader_name, sha256)
     raise StorageError("The reading could not be stored: something keeps removing its file.")
 
 
-def _save(session: Session, new: NewReading, reader_name: str, sha256: str) -> ReadingVersion:
+def put_content(store: Store, reading: Reading) -> tuple[str, Path]:
+    """Store what a reading says unless it is there; returns its hash and its file."""
+    sha256 = hash_reading(reading)
+    store.files.put_reading(reading, sha256)
+    return sha256, store.files.path_of(sha256, READING_ENDING)
+
+
+def _refuse_before_steps(session: Session, case_id: int, reader_name: str) -> None:
+    waiting = (
+        select(StepRow.id)
+        .join(ReaderRow, ReaderRow.id == StepRow.reader_id)
+        .where(StepRow.case_id == case_id, ReaderRow.name == reader_name, StepRow.version.is_(None))
+    )
+    if session.scalar(waiting.limit(1)) is not None:
+        raise StepsWait
+
+
+def add_version(session: Session, new: NewReading, reader_name: str, sha256: str) -> ReadingVersion:
+    """Add a version within a transaction; its content is stored already."""
     case = _check_case(session, new)
-    reader = _reader(session, case.project_id, reader_name, new.kind)
+    reader = reader_row(session, case.project_id, reader_name, new.kind)
     latest = session.scalar(
         select(VersionRow)
         .where(VersionRow.reader_id == reader.id, VersionRow.case_id == case.id)
         .order_by(VersionRow.version.desc())
         .limit(1)
     )
-    if latest is not None and latest.sha256 == sha256:
+    notes = (new.notes or None) if new.notes is not None or latest is None else latest.notes
+    if latest is not None and (latest.sha256, latest.notes) == (sha256, notes):
         return _to_version(latest, reader.name, reader.kind)
     number = latest.version if latest is not None else 0
     if new.based_on is not None and new.based_on != number:
@@ -116,6 +145,7 @@ def _save(session: Session, new: NewReading, reader_name: str, sha256: str) -> R
         based_on=new.based_on or None,
         model_id=new.model_id,
         has_probabilities=_has_probabilities(new.reading),
+        notes=notes,
         created_at=now(),
     )
     session.add(row)
@@ -149,7 +179,12 @@ def _has_probabilities(reading: Reading) -> bool:
     return reading.probabilities is not None if isinstance(reading, Mask) else reading.scores is not None
 
 
-def _reader(session: Session, project_id: int, name: str, kind: ReaderKind) -> ReaderRow:
+def reader_row(session: Session, project_id: int, name: str, kind: ReaderKind) -> ReaderRow:
+    """Return a reader's row; made when there is none.
+
+    Raises:
+        Conflict: when a person and a model would share a name.
+    """
     row = session.scalar(select(ReaderRow).where(ReaderRow.project_id == project_id, ReaderRow.name == name))
     if row is None:
         row = ReaderRow(project_id=project_id, name=name, kind=kind)
@@ -186,6 +221,15 @@ def list_versions(
         query = query.limit(limit)
     with store.database.read() as session:
         return [_to_version(*found) for found in session.execute(query)]
+
+
+def get_version(store: Store, version_id: int) -> ReadingVersion:
+    """Return one version."""
+    with store.database.read() as session:
+        found = session.execute(select_versions().where(VersionRow.id == version_id)).first()
+        if found is None:
+            raise NotFound(f"There is no reading number {version_id} (any more).")
+        return _to_version(*found)
 
 
 def latest_of(reader_id: int) -> Select[Any]:
@@ -226,15 +270,19 @@ def load_reading(store: Store, version: ReadingVersion, with_probabilities: bool
     Raises:
         StorageError: when its file is missing or damaged.
     """
+    words = f"{version.reader_name} (version {version.version})"
+    return load_version(store, version.sha256, words, with_probabilities)
+
+
+def load_version(store: Store, sha256: str, words: str, with_probabilities: bool = False) -> Reading:
+    """Read stored content; ``words`` say whose it is.
+
+    Raises:
+        StorageError: when its file is missing or damaged.
+    """
     try:
-        return read_reading(store.files.path_of(version.sha256, READING_ENDING), with_probabilities)
+        return read_reading(store.files.path_of(sha256, READING_ENDING), with_probabilities)
     except FileNotFoundError as error:
-        raise StorageError(
-            f"The stored reading of {version.reader_name} (version {version.version}) is missing; "
-            "save or import it again."
-        ) from error
+        raise StorageError(f"The stored reading of {words} is missing; save or import it again.") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StorageError(
-            f"The stored reading of {version.reader_name} (version {version.version}) is damaged; "
-            "save or import it again."
-        ) from error
+        raise StorageError(f"The stored reading of {words} is damaged; save or import it again.") from error

@@ -77,7 +77,10 @@ class Reader:
 
 @dataclass(frozen=True)
 class ReadingVersion:
-    """One version of one reader's reading of one case; ``version`` counts from 1."""
+    """One version of one reader's reading of one case; ``version`` counts from 1.
+
+    ``notes`` are what was noted beside the mask or boxes, as ``core.readings.notes.notes_from_json`` reads it.
+    """
 
     id: int
     case_id: int
@@ -91,6 +94,7 @@ class ReadingVersion:
     model_id: int | None
     has_probabilities: bool
     created_at: datetime
+    notes: dict[str, Any] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from core.workspace.tables import CaseRow, ImageRow, JobRow, ModelRow, VersionRo
 CHUNK = 500  # below every database's limit of values in one statement
 WORK_DAYS_SECONDS = 86_400.0
 MODEL_DAYS_SECONDS = 7 * 86_400.0
+CACHE_DAYS_SECONDS = 7 * 86_400.0
 
 
 def image_hashes(session: Session, cases: Select[Any]) -> set[str]:
@@ -79,7 +80,17 @@ def sweep(store: Store, min_age_seconds: float) -> int:
         elif age_seconds(path) >= min_age_seconds:
             names.add(path.name)
     removed += remove_unreferenced(store, names, min_age_seconds)
-    return removed + _sweep_models(store) + _sweep_work(store)
+    return removed + _sweep_models(store) + _sweep_work(store) + _sweep_cache(store)
+
+
+def _sweep_cache(store: Store) -> int:
+    """Remove smaller copies of large images that nobody looked at for a week; they are made again when needed."""
+    removed = 0
+    for folder in (store.home / "cache").glob("*"):
+        if age_seconds(folder) >= CACHE_DAYS_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    return removed
 
 
 def _sweep_models(store: Store) -> int:

@@ -10,7 +10,18 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Float, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import (
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -176,6 +187,32 @@ class VersionRow(Base):
     based_on: Mapped[int | None]
     model_id: Mapped[int | None] = mapped_column(ForeignKey("models.id", ondelete="SET NULL"))
     has_probabilities: Mapped[bool]
+    notes: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+
+
+class StepRow(Base):
+    """One step of marking, in the order it came; ``version`` is the version it went into, None while it waits.
+
+    ``based_on`` names the state it was made on: "s<id>" of the step before, or "v<number>" of a version.
+    """
+
+    __tablename__ = "marking_steps"
+    __table_args__ = (
+        UniqueConstraint("case_id", "reader_id", "client", "number"),
+        Index(None, "case_id", "reader_id", "id"),
+        Index(None, "version"),
+        NEVER_AGAIN,
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"))
+    reader_id: Mapped[int] = mapped_column(ForeignKey("readers.id", ondelete="CASCADE"))
+    client: Mapped[str] = mapped_column(String(64))
+    number: Mapped[int]
+    based_on: Mapped[str] = mapped_column(String(24))
+    version: Mapped[int | None]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime]
 
 

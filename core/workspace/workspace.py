@@ -15,8 +15,21 @@ from sqlalchemy.orm import Session
 from core.learning.snapshot import Snapshot
 from core.readings.reading import Reading
 from core.types import Image, Label, Split
-from core.workspace import cases, models, projects, readings, results, runs, snapshots, splits, sweep
+from core.workspace import (
+    cases,
+    forks,
+    marking,
+    models,
+    projects,
+    readings,
+    results,
+    runs,
+    snapshots,
+    splits,
+    sweep,
+)  # fmt: skip
 from core.workspace.cases import CaseFilter
+from core.workspace.marking import Head, NewSteps
 from core.workspace.projects import Key
 from core.workspace.readings import NewReading
 from core.workspace.records import (
@@ -218,6 +231,10 @@ class Workspace:
         """Return where a case's stored array lies."""
         return self.store.files.path_of(case.image_sha256, ".npy")
 
+    def pyramid_folder(self, case: Case, plane: int) -> Path:
+        """Return where the smaller copies of a large plane lie, whether they are made yet or not."""
+        return self.home / "cache" / f"{case.image_sha256}-{plane}"
+
     # readings
 
     def save_reading(  # noqa: PLR0913 - the one place where all facts about a reading come together
@@ -231,6 +248,7 @@ class Workspace:
         based_on: int | None = None,
         model_id: int | None = None,
         actor: str = "",
+        notes: dict[str, Any] | None = None,
     ) -> ReadingVersion:
         """Store a reading as the reader's next version; what equals the latest version adds nothing.
 
@@ -245,26 +263,68 @@ class Workspace:
             based_on: the version this one was made from; older than the latest means somebody was faster.
             model_id: the model behind a model's reading.
             actor: who did it, for the audit; the reader unless named.
+            notes: what was noted beside it (``notes_to_json``); None keeps the latest version's.
 
         Raises:
             Conflict: when ``based_on`` is not the latest version, or a person and a model would share a name.
             LabelError: when the mask's size is not the image's.
         """
-        new = NewReading(case_id, reader_name, reading, kind, note, based_on, model_id, actor)
-        return readings.save_reading(self.store, new)
+        new = NewReading(case_id, reader_name, reading, kind, note, based_on, model_id, actor, notes)
+        return marking.save_reading(self.store, new)
+
+    def marking_head(self, case_id: int, reader_name: str, client: str = "") -> Head:
+        """Return the newest state of a reading that is being marked, and what was received of a browser tab.
+
+        Raises:
+            NotFound: when the case is gone.
+        """
+        return marking.head_of(self.store, case_id, reader_name, client)
+
+    def add_marking_steps(self, new: NewSteps) -> Head:
+        """Keep steps of marking (``core.readings.steps``); they are safe when this returns. Sent twice, kept once.
+
+        Raises:
+            Conflict: when they were made on another state than the newest; see ``fork_marking``.
+            LabelError: when they do not fit the image, the labels or the kind of reading.
+            NotFound: when the case is gone.
+        """
+        return marking.add_steps(self.store, new)
+
+    def fork_marking(self, new: NewSteps) -> Head:
+        """Keep steps made on an older state as a reading of their own, under "name (2)", "name (3)" ...
+
+        Raises:
+            NotFound: when the case, or the state they were made on, is not there any more.
+        """
+        return forks.fork(self.store, new)
+
+    def marking_journal(self, case_id: int, reader_name: str) -> bytes:
+        """Return the last steps that led to the newest state of a reading, packed, oldest first: what can be undone."""
+        return marking.journal_of(self.store, case_id, reader_name)
 
     def list_readers(self, project_id: int) -> list[Reader]:
         """Return everybody who has read a case of the project, people first."""
+        marking.settle_waiting(self.store, project_id=project_id)
         return readings.list_readers(self.store, project_id)
 
     def latest_reading(self, case_id: int, reader_name: str) -> ReadingVersion | None:
         """Return a reader's latest version for a case, or None."""
+        marking.settle_waiting(self.store, case_id=case_id)
         found = readings.list_versions(self.store, case_id, reader_name, limit=1)
         return found[0] if found else None
 
     def list_versions(self, case_id: int, reader_name: str | None = None) -> list[ReadingVersion]:
         """Return all versions for a case (of one reader, or of all), newest first."""
+        marking.settle_waiting(self.store, case_id=case_id)
         return readings.list_versions(self.store, case_id, reader_name)
+
+    def get_version(self, version_id: int) -> ReadingVersion:
+        """Return a version by its number in the database.
+
+        Raises:
+            NotFound: when it is not there (any more).
+        """
+        return readings.get_version(self.store, version_id)
 
     def load_reading(self, version: ReadingVersion, with_probabilities: bool = True) -> Reading:
         """Read a version's content."""
@@ -272,6 +332,7 @@ class Workspace:
 
     def readings_of(self, project_id: int, reader_name: str) -> dict[int, ReadingVersion]:
         """Return case id -> the reader's latest version, for all cases read."""
+        marking.settle_waiting(self.store, project_id=project_id)
         return readings.readings_of(self.store, project_id, reader_name)
 
     def reference_of(self, project_id: int) -> dict[int, ReadingVersion]:
@@ -287,6 +348,7 @@ class Workspace:
         Raises:
             TrainingError: when there is no such reading, or no such case is in a split.
         """
+        marking.settle_waiting(self.store, project_id=project_id)
         return snapshots.make_snapshot(self.store, project_id, reader_name)
 
     def load_snapshot(self, sha256: str) -> Snapshot:
@@ -383,5 +445,6 @@ class Workspace:
         return results.list_audit(self.store, limit)
 
     def sweep(self, min_age_seconds: float = 3600.0) -> int:
-        """Remove files nothing refers to and half-written ones; returns how many went."""
+        """Remove files nothing refers to, half-written ones and old steps of marking; returns how many files went."""
+        marking.prune(self.store)
         return sweep.sweep(self.store, min_age_seconds)

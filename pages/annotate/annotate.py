@@ -1,4 +1,4 @@
-"""Annotate: mark what you see, label by label. Everything is saved at once, in versions."""
+"""Annotate: mark what you see, label by label: in the viewer, or on a plain canvas. Everything is saved at once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from core.types import Array, Label, Window
 from pages.annotate import desk as work
 from pages.annotate.desk import Desk, Place
 from pages.annotate.painting import CANVAS_SIZES, make_view, plane_shape, whole, zoomed
+from pages.annotate.workbench import workbench
 from pages.shared.canvas import MODES, Pen, Pictures, Tool, View, drawing_canvas, drawn
 from pages.shared.menu import CASES, IMPORT, PROJECTS
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.pickers import pick_case, pick_slice
 from pages.shared.render import plane_display, to_png
 from pages.shared.state import current_project, remember, user_name, workspace
-from pages.shared.viewer import window_controls
+from pages.shared.still import window_controls
 
 if TYPE_CHECKING:
     from core.workspace.records import Case, Project, ReadingVersion
@@ -43,6 +44,7 @@ SHORTCUTS = (
 )
 VERSIONS_SHOWN = 30
 SIZE_KEY = "annotate_canvas_size"
+QUICK_KEY = "annotate_quick"
 
 
 # --- state: names and numbers only -------------------------------------------------------------------------
@@ -126,6 +128,12 @@ def _case_bar(project: Project) -> Case | None:
                 args=(project.id, case.id, step, unread),
                 shortcut=shortcut,
             )
+        st.toggle(
+            "Quick marking",
+            key=QUICK_KEY,
+            persist_state="session",
+            help="A plain canvas for strokes, polygons and boxes on single pictures, in place of the viewer.",
+        )
     return case
 
 
@@ -364,7 +372,7 @@ def marks_png(plane: Array, labels: tuple[Label, ...], outline: bool) -> bytes:
 
 
 @st.fragment
-def _workbench(project: Project, case: Case) -> None:
+def _quick_marking(project: Project, case: Case) -> None:
     with show_errors():
         desk, store, reader = _desk(), workspace(), user_name()
         work.merge(desk, store, drawn())
@@ -473,7 +481,10 @@ def main() -> None:
     if case is None:
         empty_state("No case is chosen.", CASES)
         return
-    _workbench(project, case)
+    if st.session_state.get(QUICK_KEY):
+        _quick_marking(project, case)
+    else:
+        workbench(project, case)
 
 
 with show_errors():

@@ -11,7 +11,7 @@ from pages.shared.menu import IMPORT
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.progress import count_words, standing_of
 from pages.shared.state import current_project, remember, workspace
-from pages.shared.viewer import label_legend
+from pages.shared.still import label_legend
 
 store = workspace()
 

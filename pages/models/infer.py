@@ -18,19 +18,10 @@ from pages.shared.jobs_panel import ACTIVE, job_panel
 from pages.shared.menu import ANNOTATE, IMPORT, PROJECTS, TRAIN
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.models import headline_of
-from pages.shared.pickers import pick_slice
 from pages.shared.progress import count_words
-from pages.shared.render import (
-    label_map,
-    plane_display,
-    plane_reading,
-    start_plane,
-    to_png,
-    whole_reading,
-    with_reading,
-)
+from pages.shared.render import label_map, to_png, whole_reading
 from pages.shared.state import current_project, queue, recall_id, remember, workspace
-from pages.shared.viewer import label_legend, look_controls, show_plane, window_controls
+from pages.shared.viewer import Layer, Scene, View, viewer
 
 store = workspace()
 UNREAD, ALL, SOME = "not read yet", "all", "chosen"
@@ -135,30 +126,23 @@ def _case_chosen(key: str) -> None:
 
 @st.fragment
 def reading_view(project: Project, model: Model, case: Case, version: ReadingVersion) -> None:
-    """Show one reading with its threshold, opacity and sizes; only this part reruns while sliding."""
-    picture, controls = st.columns([2, 1], gap="medium")
-    with controls:
-        threshold = None
-        if version.has_probabilities and st.toggle(
-            "Own threshold", key="infer_own", help="Otherwise the model's own rule counts."
-        ):
-            threshold = st.slider("Probability threshold", 0.01, 0.99, 0.5, 0.01, key="infer_threshold")
-        look = look_controls("infer")
-        index = pick_slice(case.info, f"infer_slice_{case.id}", start_plane(store, version, case.info))
-        window = window_controls(store, case, "infer")
-        label_legend(project.labels)
-    with picture:
-        reading = plane_reading(store, version, index, threshold)
-        shown = plane_display(store, case, index, window)
-        shown = with_reading(shown, reading, project.labels, case.info, look)
-        show_plane(shown, case.info, f"{case.name} read by {model.name}")
-    with controls:
-        whole = whole_reading(store, version, threshold)
-        if isinstance(whole, Mask) and isinstance(reading, Mask):
-            item = ExportItem(case.name, case.info, whole, model.name)
-            rows = [dict(zip(CSV_COLUMNS, row, strict=True)) for row in measure(item, project.labels)]
-            _sizes(rows)
-            _actions(case, version, model, (threshold, reading.array, rows))
+    """Show one reading in the viewer, with its sizes; only this part runs again when a threshold was chosen."""
+    boxes = whole_reading(store, version).kind == "boxes"
+    own = version.has_probabilities and st.toggle(
+        "Own threshold", key="infer_own", help="Otherwise the model's own rule counts."
+    )
+    layer = Layer("threshold" if own and not boxes else "reading", version.id)
+    views = (View(f"{case.name} read by {model.name}", (layer,)),)
+    seen = viewer(store, Scene(case, project.labels, views, scores=own and boxes), f"infer_viewer_{own}")
+    threshold = (0.5 if seen.threshold is None else seen.threshold) if own else None
+    whole = whole_reading(store, version, threshold)
+    if isinstance(whole, Mask):
+        item = ExportItem(case.name, case.info, whole, model.name)
+        rows = [dict(zip(CSV_COLUMNS, row, strict=True)) for row in measure(item, project.labels)]
+        if threshold is not None:
+            st.caption(f"Sizes at a probability of {threshold:.2f} and above.")
+        _sizes(rows)
+        _actions(case, version, model, (threshold, rows))
 
 
 def _sizes(rows: list[dict[str, Any]]) -> None:
@@ -176,9 +160,9 @@ def _sizes(rows: list[dict[str, Any]]) -> None:
 
 
 def _actions(
-    case: Case, version: ReadingVersion, model: Model, view: tuple[float | None, Any, list[dict[str, Any]]]
+    case: Case, version: ReadingVersion, model: Model, view: tuple[float | None, list[dict[str, Any]]]
 ) -> None:
-    threshold, plane, rows = view
+    threshold, rows = view
     name = f"case{case.id}-{version.version}"
     if st.button(
         "Correct in Annotate", key="infer_correct", help="Opens the case; start from this reading there."
@@ -200,14 +184,15 @@ def _actions(
             )
             st.rerun()
     with st.container(horizontal=True):
-        st.download_button(
-            "Mask (PNG)",
-            lambda: to_png(plane),
-            f"{name}.png",
-            "image/png",
-            key="infer_png",
-            on_click="ignore",
-        )
+        if case.info.slices == 1:
+            st.download_button(
+                "Mask (PNG)",
+                lambda: to_png(label_map(store, version, threshold)),
+                f"{name}.png",
+                "image/png",
+                key="infer_png",
+                on_click="ignore",
+            )
         st.download_button(
             "Sizes (CSV)", lambda: _csv(rows), f"{name}.csv", "text/csv", key="infer_csv", on_click="ignore"
         )

@@ -1,34 +1,23 @@
-"""One case as two readers saw it: side by side, and laid over each other with agreement in colours."""
+"""One case as two readers saw it: side by side, linked, and laid over each other with agreement in colours."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import streamlit as st
 
 from core.jobs.evaluating import REFERENCE
-from core.readings.reading import Mask
 from core.tasks import TASKS
 from pages.shared.messages import escape, show_errors
 from pages.shared.models import headline_title
-from pages.shared.pickers import pick_slice
-from pages.shared.render import (
-    Look,
-    error_map_rgb,
-    fit_to_pixels,
-    label_map,
-    label_plane,
-    plane_display,
-    start_window,
-    with_reading,
-)
-from pages.shared.viewer import agreement_legend, has_window, label_legend, show_plane, window_controls
+from pages.shared.render import label_map, whole_reading
+from pages.shared.viewer import Layer, Scene, View, viewer
 
 if TYPE_CHECKING:
     from core.jobs.payloads import EvaluatePayload
     from core.types import Array
-    from core.workspace.records import Case, Project
+    from core.workspace.records import Case, Project, ReadingVersion
     from core.workspace.workspace import Workspace
 
 
@@ -74,38 +63,29 @@ def case_pair(workspace: Workspace, project: Project, row: dict[str, Any], paylo
         value = row["scores"].get(TASKS[project.task].headline_metric)
         words = "" if value is None else f" · {headline_title(project.task)} {value:.3f}"
         st.header(f"{escape(case.name)}{words}")
-        start = 0
-        if case.info.slices > 1:
-            whole = label_map(workspace, first, payload.threshold), label_map(workspace, other)
-            start = worst_plane(*whole)
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            index = pick_slice(case.info, f"pair_slice_{case.id}_{first.id}_{other.id}", start)
-            opacity = st.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="pair_opacity", width=260)
-            contour = st.toggle("Outline only", key="pair_contour")
-            if has_window(case.info):
-                with st.popover("Window"):
-                    window = window_controls(workspace, case, "pair")
-            else:
-                window = start_window(workspace, case)
-        shown = plane_display(workspace, case, index, window)
-        planes = (
-            label_plane(workspace, first, index, payload.threshold),
-            label_plane(workspace, other, index),
-        )
-        errors, counts = error_map_rgb(shown, *planes, opacity)
-        left, middle, right = st.columns(3)
-        for column, name, plane in (
-            (left, payload.reader, planes[0]),
-            (middle, other.reader_name, planes[1]),
-        ):
-            with column:
-                st.markdown(f"**{escape(name)}**")
-                look = Look(opacity, contour)
-                picture = with_reading(shown, Mask(plane), project.labels, case.info, look)
-                show_plane(picture, case.info, f"Reading of {name}", small=True)
-                label_legend(project.labels)
-        with right:
-            st.markdown("**Where they differ**")
-            alt = "Agreement in green, false positive in orange, false negative in blue"
-            show_plane(fit_to_pixels(errors, case.info.in_plane_spacing_mm), case.info, alt, small=True)
-            agreement_legend(counts, payload.reader, other.reader_name)
+        names = payload.reader, other.reader_name
+        views, start = pair_views(workspace, first, other, names, payload.threshold)
+        scene = Scene(case, project.labels, views, start, threshold=payload.threshold or 0.5, names=names)
+        viewer(workspace, scene, "pair_viewer")
+
+
+def pair_views(
+    workspace: Workspace,
+    first: ReadingVersion,
+    other: ReadingVersion,
+    names: tuple[str, str],
+    threshold: float | None,
+) -> tuple[tuple[View, ...], int | None]:
+    """Return both readings side by side, where they differ (of masks), and the plane where they do most."""
+    at_threshold = threshold is not None and first.has_probabilities
+    left: Literal["reading", "threshold"] = "threshold" if at_threshold else "reading"
+    views = [
+        View(names[0], (Layer(left, first.id),)),
+        View(names[1], (Layer("reading", other.id),)),
+    ]
+    if whole_reading(workspace, other).kind != "mask":
+        return tuple(views), None
+    difference = Layer("difference", first.id, other.id, threshold=at_threshold)
+    views.append(View("where they differ", (difference,)))
+    whole = label_map(workspace, first, threshold if at_threshold else None), label_map(workspace, other)
+    return tuple(views), worst_plane(*whole) if whole[0].ndim == 3 else None

@@ -10,18 +10,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.shared.messages import escape, show_errors
-from pages.shared.pickers import pick_slice
-from pages.shared.render import (
-    Look,
-    label_plane,
-    plane_display,
-    plane_reading,
-    start_plane,
-    to_png,
-    whole_reading,
-    with_reading,
-)
-from pages.shared.viewer import label_legend, look_controls, show_plane, window_controls
+from pages.shared.pickers import CASE_LIMIT
+from pages.shared.render import label_plane, to_png, whole_reading
+from pages.shared.viewer import Layer, Scene, View, viewer
 
 if TYPE_CHECKING:
     from core.workspace.records import Case, Project, ReadingVersion
@@ -30,9 +21,12 @@ if TYPE_CHECKING:
 NOBODY = "nobody"
 
 
+BESIDE = 3
+
+
 @st.fragment
 def case_viewer(workspace: Workspace, project: Project, case: Case, key: str) -> None:
-    """Show one case; only this part reruns while somebody scrolls or changes the window.
+    """Show one case; only this part reruns when another reading is chosen.
 
     Args:
         workspace: the open workspace.
@@ -41,23 +35,45 @@ def case_viewer(workspace: Workspace, project: Project, case: Case, key: str) ->
         key: prefix of the widgets' keys, one per page.
     """
     with show_errors():
-        picture, controls = st.columns([2, 1], gap="medium")
-        with controls:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
             version = _pick_version(workspace, project, case, key)
-            start = start_plane(workspace, version, case.info)
-            index = pick_slice(case.info, f"{key}_slice_{case.id}", start)
-            window = window_controls(workspace, case, key)
-            look = Look()
-            if version is not None:
-                look = look_controls(key)
-                label_legend(project.labels)
-                _downloads(workspace, case, version, index, key)
-        with picture:
-            shown = plane_display(workspace, case, index, window)
-            reading = None if version is None else plane_reading(workspace, version, index)
-            shown = with_reading(shown, reading, project.labels, case.info, look)
-            show_plane(shown, case.info, f"Slice {index + 1} of {case.info.slices}")
+            beside = _pick_beside(workspace, project, case, key)
+        own = View(case.name, () if version is None else (Layer("reading", version.id),))
+        views = (own, *(_beside_view(workspace, other, version) for other in beside))
+        scores = version is not None and version.has_probabilities and _holds_boxes(workspace, version)
+        scene = Scene(case, project.labels, views, threshold=0.01 if scores else 0.5, scores=scores)
+        viewer(workspace, scene, f"{key}_viewer")
+        if version is not None:
+            _downloads(workspace, case, version, key)
         facts(case)
+
+
+def _holds_boxes(workspace: Workspace, version: ReadingVersion) -> bool:
+    return whole_reading(workspace, version).kind == "boxes"
+
+
+def _pick_beside(workspace: Workspace, project: Project, case: Case, key: str) -> list[Case]:
+    """Choose other cases to look at side by side, such as an earlier examination."""
+    others = {
+        other.id: other for other in workspace.list_cases(project.id, limit=CASE_LIMIT) if other.id != case.id
+    }
+    if not others:
+        return []
+    chosen = st.multiselect(
+        "Beside it",
+        list(others),
+        key=f"{key}_beside_{case.id}",
+        max_selections=BESIDE,
+        placeholder="other cases, linked",
+        format_func=lambda number: others[number].name if number in others else "(deleted)",
+    )
+    return [others[number] for number in chosen if number in others]
+
+
+def _beside_view(workspace: Workspace, case: Case, like: ReadingVersion | None) -> View:
+    """Show another case with the reading of the same reader, where there is one."""
+    found = None if like is None else workspace.latest_reading(case.id, like.reader_name)
+    return View(case.name, () if found is None else (Layer("reading", found.id),), case)
 
 
 def _pick_version(workspace: Workspace, project: Project, case: Case, key: str) -> ReadingVersion | None:
@@ -92,13 +108,20 @@ def _version_title(version: ReadingVersion, newest: bool) -> str:
     return " · ".join(word for word in words if word)
 
 
-def _downloads(workspace: Workspace, case: Case, version: ReadingVersion, index: int, key: str) -> None:
+def _downloads(workspace: Workspace, case: Case, version: ReadingVersion, key: str) -> None:
     if whole_reading(workspace, version).kind != "mask":
         return
     name = f"case{case.id}_v{version.version}"
 
     def _png() -> bytes:
-        return to_png(label_plane(workspace, version, index))
+        return to_png(label_plane(workspace, version, 0))
+
+    def _tiff() -> bytes:
+        masks = import_module("core.readings.masks")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "mask.tif"
+            masks.write_mask_tiff(workspace.load_reading(version, with_probabilities=False), path)
+            return path.read_bytes()
 
     def _nifti() -> bytes:
         # Loaded when somebody asks for it: pages themselves know no file libraries.
@@ -108,24 +131,15 @@ def _downloads(workspace: Workspace, case: Case, version: ReadingVersion, index:
             masks.write_mask_nifti(workspace.load_reading(version, with_probabilities=False), case.info, path)
             return path.read_bytes()
 
-    with st.container(horizontal=True):
-        st.download_button(
-            "Mask as PNG" if case.info.slices == 1 else "This slice as PNG",
-            _png,
-            file_name=f"{name}_{index + 1}.png" if case.info.slices > 1 else f"{name}.png",
-            mime="image/png",
-            key=f"{key}_png_{case.id}",
-            on_click="ignore",
-        )
-        if case.info.is_volume:
-            st.download_button(
-                "Mask as NIfTI",
-                _nifti,
-                file_name=f"{name}.nii.gz",
-                mime="application/gzip",
-                key=f"{key}_nifti_{case.id}",
-                on_click="ignore",
-            )
+    if case.info.slices == 1:
+        title, content, ending, mime = "Mask as PNG", _png, "png", "image/png"
+    elif case.info.is_volume:
+        title, content, ending, mime = "Mask as NIfTI", _nifti, "nii.gz", "application/gzip"
+    else:
+        title, content, ending, mime = "Mask as TIFF", _tiff, "tif", "image/tiff"
+    st.download_button(
+        title, content, f"{name}.{ending}", mime, key=f"{key}_mask_{case.id}", on_click="ignore"
+    )
 
 
 def facts(case: Case) -> None:

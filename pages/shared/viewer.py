@@ -1,169 +1,223 @@
-"""Looking at one case: window and level, marks for sides and scale, the overlay's legend."""
+"""The viewer: images with readings over them, looked at and marked in the browser (``assets/viewer``).
+
+A page describes a scene; pixels, readings and marks travel by the routes of ``pages.api``, not through the page. What
+the scene says may change between runs of the page only in its ``id``, its token and the readings to start from.
+"""
 
 from __future__ import annotations
 
-import html
-from typing import TYPE_CHECKING
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import streamlit as st
-from PIL import Image as PilImage
-from PIL import ImageDraw, ImageFont
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from core.imaging.geometry import side_marks
-from core.imaging.windows import CT_PRESETS
-from core.types import Array, ImageInfo, Label, Window
-from pages.shared.render import (
-    AGREED,
-    ONLY_FIRST,
-    ONLY_REFERENCE,
-    OTHER_LABEL,
-    Agreement,
-    Look,
-    start_window,
-    to_png,
-    value_range,
-)
+from core.readings.reading import ReadingKind
+from core.types import Label
+from core.workspace.access import Access, expiry, sign
+from pages.shared.assistants import ASSISTANTS
+from pages.shared.facts import image_facts
+from pages.shared.modules import VIEWER, module_digest
 
 if TYPE_CHECKING:
     from core.workspace.records import Case
     from core.workspace.workspace import Workspace
 
-BAR_SHARE = 0.2  # the scale bar takes about a fifth of the width
-FROM_FILE = "default"
-MAX_HEIGHT = 680  # screen pixels
+DOOR = VIEWER.parent / "viewer_door" / "door.js"
+MAX_VIEWS = 4
 
 
-def has_window(info: ImageInfo) -> bool:
-    """Return False for colour pictures, which are shown as they are."""
-    return info.channels < 3 or info.dtype not in ("uint8", "uint16")
+@dataclass(frozen=True)
+class Layer:
+    """What lies over an image.
+
+    Attributes:
+        kind: "reading" as stored; "threshold" (a mask at any probability); "difference" of two readings in colours;
+            "heat" (the probability of one label).
+        version: id of the reading version.
+        other: id of the version that a difference is measured against.
+        label: label value of a heat map.
+        threshold: True when a difference is that of the first reading at the chosen threshold.
+    """
+
+    kind: Literal["reading", "threshold", "difference", "heat"]
+    version: int
+    other: int | None = None
+    label: int | None = None
+    threshold: bool = False
 
 
-def window_controls(workspace: Workspace, case: Case, key: str) -> Window:
-    """Show level and width sliders (and presets for CT); returns the chosen window. Colour needs none."""
-    begin = start_window(workspace, case)
-    if not has_window(case.info):
-        return begin
-    presets = {FROM_FILE: begin, **(CT_PRESETS if case.info.modality == "CT" else {})}
-    lowest, highest = value_range(workspace, case)
-    low = min(lowest, *(window.center for window in presets.values()))
-    high = max(highest, *(window.center for window in presets.values()))
-    step = 1.0 if high - low > 20 else (high - low) / 200
-    widest = max((high - low) * 1.5, *(window.width for window in presets.values()), 2 * step)
-    level_key, width_key = f"{key}_level_{case.id}", f"{key}_width_{case.id}"
-    st.session_state.setdefault(level_key, float(begin.center))
-    st.session_state.setdefault(width_key, float(max(begin.width, step)))
+@dataclass(frozen=True)
+class View:
+    """One picture: an image (None: the scene's own) with layers, perhaps with a second picture to swipe to."""
 
-    def _apply() -> None:
-        chosen = presets.get(st.session_state.get(f"{key}_preset_{case.id}") or "")
-        if chosen is not None:
-            st.session_state[level_key] = float(chosen.center)
-            st.session_state[width_key] = float(max(chosen.width, step))
-
-    preset_key = f"{key}_preset_{case.id}"
-    st.session_state.setdefault(preset_key, FROM_FILE)
-    if len(presets) > 1:
-        st.selectbox("Window", list(presets), key=preset_key, on_change=_apply)
-    unit = " (HU)" if case.info.modality == "CT" else ""
-    digits = "%.0f" if step >= 1 else "%.3g"
-    level = st.slider(f"Level{unit}", float(low), float(high), step=step, key=level_key, format=digits)
-    width = st.slider(f"Width{unit}", step, float(widest), step=step, key=width_key, format=digits)
-    return Window(float(level), max(float(width), 1e-6))
+    title: str = ""
+    layers: tuple[Layer, ...] = ()
+    case: Case | None = None
+    second: View | None = None
 
 
-def look_controls(key: str) -> Look:
-    """Ask how the reading is laid over the picture."""
-    opacity = st.slider("Opacity of the overlay", 0.0, 1.0, 0.45, 0.05, key=f"{key}_opacity")
-    return Look(opacity, st.toggle("Outline only", key=f"{key}_contour"))
+@dataclass(frozen=True)
+class Other:
+    """A reading to start from: id of its version, and what it is called."""
+
+    id: int
+    title: str
 
 
-def scale_bar(info: ImageInfo, columns_on_screen: int) -> tuple[float, int] | None:
-    """Return (length in mm, length in screen pixels) of a round scale bar; None when spacing is unknown."""
-    spacing = info.in_plane_spacing_mm
-    if spacing is None:
-        return None
-    width_mm = info.spatial_shape[-1] * spacing[1]
-    wanted = width_mm * BAR_SHARE
-    power = 10.0 ** np.floor(np.log10(wanted))
-    length = max(factor * power for factor in (1, 2, 5) if factor * power <= wanted * (1 + 1e-9))
-    return float(length), max(1, round(length / width_mm * columns_on_screen))
+@dataclass(frozen=True)
+class Marking:
+    """That the scene's first picture may be marked, under whose name, and what one may start from."""
+
+    reader: str
+    kind: ReadingKind
+    others: tuple[Other, ...] = ()
 
 
-def draw_marks(picture: Array, info: ImageInfo, lines: int = 42) -> Array:
-    """Write side letters and a scale bar (or "spacing unknown") on a picture made for the screen.
+@dataclass(frozen=True)
+class Scene:
+    """What the viewer shows.
+
+    Attributes:
+        case: the case looked at.
+        labels: of the project.
+        views: one to four pictures side by side.
+        start: plane to open with; None opens where the first reading has most.
+        threshold: probability or score to begin with.
+        scores: True offers the threshold for boxes with scores, too.
+        names: of the two readers whose difference is shown.
+        marking: None to look only.
+    """
+
+    case: Case
+    labels: tuple[Label, ...]
+    views: tuple[View, ...] = (View(),)
+    start: int | None = None
+    threshold: float = 0.5
+    scores: bool = False
+    names: tuple[str, str] | None = None
+    marking: Marking | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the page may want to know: the threshold chosen, the reader under whose name marks go on."""
+
+    threshold: float | None = None
+    forked: str | None = None
+
+
+@lru_cache(maxsize=1)
+def _sources() -> tuple[str, str]:
+    return DOOR.read_text(encoding="utf-8"), (VIEWER / "style.css").read_text(encoding="utf-8")
+
+
+def viewer(workspace: Workspace, scene: Scene, key: str, on_forked: Callable[[], None] | None = None) -> Seen:
+    """Show a scene.
 
     Args:
-        picture: (y, x, 3) uint8.
-        info: geometry of the image.
-        lines: how many lines of text the longer side would hold; fewer means larger letters.
+        workspace: the open workspace.
+        scene: what to show.
+        key: of the component, one per place on a page.
+        on_forked: called when marks go on as a reading of their own, before the page runs again.
+
+    Returns:
+        What was chosen in the viewer so far.
     """
-    image = PilImage.fromarray(np.ascontiguousarray(picture))
-    draw = ImageDraw.Draw(image)
-    rows, columns = picture.shape[:2]
-    size = max(13, round(max(rows, columns) / lines))
-    font = ImageFont.load_default(size)
-    look = {
-        "font": font,
-        "fill": (255, 255, 255),
-        "stroke_width": max(1, size // 9),
-        "stroke_fill": (0, 0, 0),
+    if not 1 <= len(scene.views) <= MAX_VIEWS:
+        raise ValueError(f"a scene has 1 to {MAX_VIEWS} views, got {len(scene.views)}.")
+    script, style = _sources()
+    component = st.components.v2.component(
+        "sightline_viewer", html='<div class="viewer-host">Loading the viewer …</div>', css=style, js=script
+    )
+    renewals = f"{key}_renewals"
+    data = {
+        "program": f"/api/viewer/{module_digest()}/index.js",
+        "scene": scene_json(workspace, scene),
+        # Whoever asks for a token must hear of it even when the page has no newer one.
+        "renewals": st.session_state.get(renewals, 0),
     }
-    sides = side_marks(info)
-    if sides is not None:
-        gap = size // 2
-        places = (
-            ((gap, rows // 2), "lm"), ((columns - gap, rows // 2), "rm"),
-            ((columns // 2, gap), "mt"), ((columns // 2, rows - gap), "mb"),
-        )  # fmt: skip
-        for letter, (place, anchor) in zip(sides, places, strict=True):
-            draw.text(place, letter, anchor=anchor, **look)
-    bar = scale_bar(info, columns)
-    x, y = size, rows - size
-    if bar is None:
-        draw.text((x, y), "spacing unknown", anchor="ls", **look)
-        return np.asarray(image)
-    length, pixels = bar
-    draw.line((x, y, x + pixels, y), fill=(0, 0, 0), width=max(4, size // 3))
-    draw.line((x, y, x + pixels, y), fill=(255, 255, 255), width=max(2, size // 6))
-    draw.text((x, y - size // 2), f"{length:g} mm", anchor="ls", **look)
-    return np.asarray(image)
-
-
-def show_plane(picture: Array, info: ImageInfo, alt: str, small: bool = False) -> None:
-    """Show a picture with side letters and scale bar, as PNG, no higher than a screen.
-
-    Args:
-        picture: (y, x, 3) uint8, made for the screen (``render.with_reading``).
-        info: geometry of the image.
-        alt: what a screen reader says.
-        small: True in a narrow column; letters are drawn larger, because the picture is shrunk.
-    """
-    marked = draw_marks(picture, info, 24 if small else 42)
-    rows, columns = marked.shape[:2]
-    st.image(to_png(marked), output_format="PNG", width=max(1, round(MAX_HEIGHT * columns / rows)), alt=alt)
-
-
-def _swatch(color: str, text: str) -> str:
-    box = (
-        f'<span style="display:inline-block;width:0.8em;height:0.8em;background:{color};margin-right:0.4em">'
+    result = component(
+        data=data,
+        key=key,
+        default={"threshold": None},
+        on_threshold_change=_nothing,
+        on_renew_change=lambda: _count(renewals),
+        on_forked_change=on_forked or _nothing,
     )
-    return f'<span style="margin-right:1.4em;white-space:nowrap">{box}</span>{html.escape(text)}</span>'
+    threshold = result.get("threshold")
+    return Seen(float(threshold) if isinstance(threshold, (int, float)) else None, forked_of(result))
 
 
-def label_legend(labels: tuple[Label, ...]) -> None:
-    """Show the labels with their colours."""
-    st.html("<div>" + "".join(_swatch(label.color, label.name) for label in labels) + "</div>")
+def _nothing() -> None:
+    """The page runs again; that is all that is wanted."""
 
 
-def agreement_legend(counts: Agreement, first: str, other: str) -> None:
-    """Explain the colours of the agreement map, with the pixels of this plane."""
-    parts: tuple[tuple[tuple[int, int, int], str], ...] = (
-        (AGREED, f"both ({counts.both:,} px)"),
-        (ONLY_FIRST, f"only {first}: false positive ({counts.only_first:,} px)"),
-        (ONLY_REFERENCE, f"only {other}: false negative ({counts.only_reference:,} px)"),
-    )
-    if counts.other_label:
-        parts += ((OTHER_LABEL, f"another label ({counts.other_label:,} px)"),)
-    st.html(
-        "<div>" + "".join(_swatch("#{:02x}{:02x}{:02x}".format(*c), text) for c, text in parts) + "</div>"
-    )
+def _count(key: str) -> None:
+    st.session_state[key] = st.session_state.get(key, 0) + 1
+
+
+def forked_of(state: Any) -> str | None:
+    """Return the reader that marks go on under, from the component's result or session state."""
+    name = state.get("forked") if state is not None else None
+    return name if isinstance(name, str) and name else None
+
+
+def scene_json(workspace: Workspace, scene: Scene) -> dict[str, Any]:
+    """Return a scene as the browser reads it, with tokens."""
+    marking = scene.marking
+    reader = marking.reader if marking else ""
+    token = token_for(workspace, scene.case, reader, marking is not None)
+    content: dict[str, Any] = {
+        "image": image_facts(workspace, scene.case),
+        "title": scene.case.name,
+        "labels": [asdict(label) for label in scene.labels],
+        "panes": [_view_json(workspace, view, scene.case) for view in scene.views],
+        "start": scene.start,
+        "threshold": scene.threshold,
+        "scores": scene.scores,
+        "names": scene.names,
+    }
+    if marking is not None:
+        content["mark"] = {
+            "case": scene.case.id,
+            "reader": marking.reader,
+            "kind": marking.kind,
+            "assist": list(ASSISTANTS),
+        }
+    content["id"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+    content["token"] = token
+    for pane, view in zip(content["panes"], scene.views, strict=True):
+        _add_token(workspace, pane, view)
+    if marking is not None:
+        content["mark"] |= {"token": token, "others": [asdict(other) for other in marking.others]}
+    return content
+
+
+def _view_json(workspace: Workspace, view: View, own: Case) -> dict[str, Any]:
+    other = view.case if view.case is not None and view.case.id != own.id else None
+    return {
+        "title": view.title,
+        "layers": [asdict(layer) for layer in view.layers],
+        "image": None if other is None else image_facts(workspace, other),
+        "second": None if view.second is None else _view_json(workspace, view.second, own),
+    }
+
+
+def _add_token(workspace: Workspace, pane: dict[str, Any], view: View) -> None:
+    """Images of other cases need a token of their own."""
+    if pane["image"] is not None and view.case is not None:
+        pane["image"]["token"] = token_for(workspace, view.case, "", False)
+    if view.second is not None:
+        _add_token(workspace, pane["second"], view.second)
+
+
+def token_for(workspace: Workspace, case: Case, reader: str, can_mark: bool) -> str:
+    """Return a token for a case, bound to this browser session."""
+    context = get_script_run_ctx()
+    session = context.session_id if context is not None else ""
+    return sign(workspace.token, Access(case.id, case.image_id, reader, session, can_mark, expiry()))

@@ -54,12 +54,12 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start_server(home: Path, demo: bool = False) -> Server:
-    """Start ``streamlit run app.py`` on a free port and wait until it answers."""
+def start_server(home: Path, demo: bool = False, port: int | None = None) -> Server:
+    """Start ``streamlit run app.py`` on a port (a free one unless given) and wait until it answers."""
     home.mkdir(parents=True, exist_ok=True)
     if not demo:
         (home / "demo-offered").touch()
-    port = free_port()
+    port = port or free_port()
     log = home.parent / f"server-{port}.log"
     begun = time.monotonic()
     environment = {**os.environ, "SIGHTLINE_HOME": str(home), "OMP_NUM_THREADS": "1"}

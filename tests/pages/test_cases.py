@@ -20,7 +20,7 @@ from pages.shared.render import (
     fullest_plane,
     plane_display,
 )
-from pages.shared.viewer import scale_bar
+from pages.shared.still import scale_bar
 from tests.pages.conftest import add_flat, add_volume, square, texts
 
 OpenPage = Callable[..., AppTest]
