@@ -137,7 +137,7 @@ class Room:
 
     def saved(self) -> None:
         """Wait until everything is at the server."""
-        self.page.wait_for_function("() => true", timeout=1000)  # lets the stroke's own event end
+        self.page.wait_for_timeout(40)  # lets the event of the stroke itself end
         self.page.locator('.state[data-state="saved"]').wait_for()
 
     def volume(self) -> np.ndarray:
