@@ -26,6 +26,7 @@ st.set_page_config(
     layout="wide",
     menu_items={"About": ABOUT},
 )
+st.html(ASSETS / "page.css")
 st.logo(str(ASSETS / "logo.png"), icon_image=str(ASSETS / "icon.png"), size="large")
 
 page = st.navigation(

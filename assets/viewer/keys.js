@@ -42,11 +42,11 @@ export function commands(viewer) {
     },
     swipe: () => {
       viewer.setLook({ swipe: !viewer.look.swipe });
-      viewer.setTool(viewer.look.swipe ? "swipe" : viewer.bench ? "brush" : "window");
+      viewer.setTool(viewer.firstTool);
     },
     flicker: () => {
       for (const one of viewer.panes) if (one.sides.length > 1) one.shown = 1 - one.shown;
-      viewer.redraw();
+      viewer.setLook({ swipe: false }); // one whole picture, then the other
     },
     slab: () => viewer.setLook({ slab: viewer.look.slab ? null : { mode: "max", planes: viewer.slabPlanes ?? 9 } }),
   };

@@ -199,7 +199,8 @@ export class Pane {
       context.beginPath();
       context.rect(from, 0, to - from, this.camera.height);
       context.clip();
-      if (this.viewer.look.shown) for (const [id, item] of this.items(side)) this.#drawItem(context, id, item);
+      const taken = [];
+      if (this.viewer.look.shown) for (const [id, item] of this.items(side)) this.#drawItem(context, id, item, taken);
       context.restore();
     }
     if (this.parts.length > 1) this.#drawDivider(context, this.parts[1].from);
@@ -207,14 +208,14 @@ export class Pane {
     this.viewer.tool?.draw?.(context, this);
   }
 
-  #drawItem(context, id, item) {
+  #drawItem(context, id, item, taken) {
     const { look } = this.viewer;
     if (look.hidden.has(item.label)) return;
     if (item.score !== undefined && item.score < look.threshold && look.scores) return;
     const color = this.viewer.colorOf(item);
     const words = this.viewer.wordsOf(item, this);
     const selected = this.viewer.selected === id;
-    drawItem(context, item, { camera: this.camera, axis: this.axis, color, words, selected, density: this.density });
+    drawItem(context, item, { camera: this.camera, axis: this.axis, color, words, selected, density: this.density, taken });
   }
 
   #drawDivider(context, x) {

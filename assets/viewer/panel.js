@@ -120,7 +120,7 @@ class LookPart {
     const agreement = this.difference
       ? AGREEMENT.map(({ code, color, title }) => el("li", { "data-code": code }, [el("i", { style: `background:${color}` }), el("span", { text: this.#titleOf(code, title, scene) }), el("output")]))
       : [];
-    this.legend.replaceChildren(...rows, ...agreement);
+    this.legend.replaceChildren(...agreement, ...rows);
     this.showPlace();
   }
 

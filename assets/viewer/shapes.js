@@ -95,9 +95,10 @@ export function ellipsePoints([[u0, v0], , [u1, v1]], count = 48) {
  * Draw one item.
  * @param {CanvasRenderingContext2D} context in canvas pixels
  * @param {object} item
- * @param {{camera: import("./camera.js").Camera, axis: string, color: string, words: string[], selected: boolean, density: number}} how
+ * @param {{camera: import("./camera.js").Camera, axis: string, color: string, words: string[], selected: boolean, density: number,
+ *   taken?: {x: number, y: number, width: number, height: number}[]}} how `taken`: where words stand already; grows
  */
-export function drawItem(context, item, { camera, axis, color, words, selected, density }) {
+export function drawItem(context, item, { camera, axis, color, words, selected, density, taken = [] }) {
   const shape = shapeOf(item, axis);
   const width = (selected ? 2.4 : 1.6) * density;
   for (const line of shape.lines) {
@@ -108,7 +109,9 @@ export function drawItem(context, item, { camera, axis, color, words, selected, 
   if (selected || item.kind === "point") {
     for (const handle of shape.handles) drawHandle(context, camera.toCanvas(...handle), color, density);
   }
-  if (words.length) drawWords(context, words, anchorOf(shape, camera), color, density);
+  // The name of one of many boxes stays at its box; words of measurements make way for each other.
+  const named = item.kind === "box" || item.kind === "turned" || item.kind === "point";
+  if (words.length) drawWords(context, words, { anchor: anchorOf(shape, camera), color, density, taken: named ? [] : taken });
 }
 
 /** Start a path along canvas points. */
@@ -145,18 +148,30 @@ function anchorOf(shape, camera) {
   return shape.closed ? [Math.min(...points.map((p) => p[0])), Math.min(...points.map((p) => p[1])), true] : [...right, false];
 }
 
-function drawWords(context, words, [x, y, above], color, density) {
+function drawWords(context, words, { anchor: [x, y, above], color, density, taken }) {
   const size = 12.5 * density;
+  const line = size * 1.2;
   context.font = `600 ${size}px system-ui, sans-serif`;
   context.textBaseline = "bottom";
   context.lineJoin = "round";
+  const width = Math.max(...words.map((text) => context.measureText(text).width));
+  const box = { x: above ? x : x + 8 * density, y: above ? y - 4 * density - words.length * line : y - line / 2, width, height: words.length * line };
+  box.y = freeRow({ ...box, y: Math.max(box.y, 0) }, taken);
+  taken.push(box);
   words.forEach((text, i) => {
-    const left = above ? x : x + 8 * density;
-    const bottom = above ? y - 4 * density - (words.length - 1 - i) * size * 1.2 : y + (i + 0.5) * size * 1.2;
+    const bottom = box.y + (i + 1) * line;
     context.strokeStyle = "rgba(0, 0, 0, 0.8)";
     context.lineWidth = 3.5 * density;
-    context.strokeText(text, left, Math.max(bottom, size));
+    context.strokeText(text, box.x, bottom);
     context.fillStyle = color ?? GREY;
-    context.fillText(text, left, Math.max(bottom, size));
+    context.fillText(text, box.x, bottom);
   });
+}
+
+/** The first place at or below a box's own where no other words stand. */
+function freeRow(box, taken) {
+  let { y } = box;
+  const beside = taken.filter((one) => one.x < box.x + box.width && box.x < one.x + one.width).sort((a, b) => a.y - b.y);
+  for (const one of beside) if (one.y < y + box.height && y < one.y + one.height) y = one.y + one.height;
+  return y;
 }

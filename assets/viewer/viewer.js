@@ -70,6 +70,7 @@ export class Viewer {
     this.look.labels = scene.labels;
     this.look.threshold = scene.threshold ?? 0.5;
     this.look.scores = Boolean(scene.scores);
+    this.look.swipe = scene.panes.some((pane) => pane.second);
     const tiled = isTiled(scene.image);
     if (tiled && this.look.slab) this.look.slab = null;
     const images = new Map([scene.image, ...scene.panes.map((pane) => pane.image), ...scene.panes.map((pane) => pane.second?.image)]
@@ -83,8 +84,16 @@ export class Viewer {
     this.pad = this.bench ?? new Notepad(this, this.sources.get(scene.image.id));
     Object.assign(this.tools, measureTools(this.pad));
     this.setLayout(scene.panes.length > 1 ? "given" : "one");
-    this.setTool(scene.mark ? (scene.mark.kind === "boxes" ? "box" : "brush") : scene.image.windowed ? "window" : "pan");
+    this.setTool(this.firstTool);
     this.#openWhereTheFindingIs();
+  }
+
+  /** The tool to begin with, and to return to. */
+  get firstTool() {
+    const { mark, image } = this.scene;
+    if (mark) return mark.kind === "boxes" ? "box" : "brush";
+    if (this.look.swipe) return "swipe";
+    return image.windowed ? "window" : "pan";
   }
 
   /** Facts of images of other cases carry the token for them. */

@@ -135,7 +135,7 @@ def delete_part(case: Case) -> None:
 
 def details(project: Project, case: Case) -> None:
     """Show one case large, then what can be done with it."""
-    st.header(escape(case.name))
+    st.subheader(escape(case.name))
     case_viewer(store, project, case, "cases")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         split_part(case)

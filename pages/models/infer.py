@@ -12,7 +12,7 @@ from core.jobs.payloads import PredictPayload
 from core.jobs.submit import submit
 from core.readings.export import CSV_COLUMNS, ExportItem, measure, safe_cell
 from core.readings.reading import Mask
-from core.types import SPLITS
+from core.types import SPLITS, Label
 from core.workspace.records import Case, Model, Project, ReadingVersion
 from pages.shared.jobs_panel import ACTIVE, job_panel
 from pages.shared.menu import ANNOTATE, IMPORT, PROJECTS, TRAIN
@@ -128,12 +128,17 @@ def _case_chosen(key: str) -> None:
 def reading_view(project: Project, model: Model, case: Case, version: ReadingVersion) -> None:
     """Show one reading in the viewer, with its sizes; only this part runs again when a threshold was chosen."""
     boxes = whole_reading(store, version).kind == "boxes"
-    own = version.has_probabilities and st.toggle(
-        "Own threshold", key="infer_own", help="Otherwise the model's own rule counts."
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        own = version.has_probabilities and st.toggle(
+            "Own threshold", key="infer_own", help="Otherwise the model's own rule counts."
+        )
+        heat = None if boxes or not version.has_probabilities else _pick_heat(project)
     layer = Layer("threshold" if own and not boxes else "reading", version.id)
-    views = (View(f"{case.name} read by {model.name}", (layer,)),)
-    seen = viewer(store, Scene(case, project.labels, views, scores=own and boxes), f"infer_viewer_{own}")
+    views = [View(f"{case.name} read by {model.name}", (layer,))]
+    if heat is not None:
+        views.append(View(f"probability of {heat.name}", (Layer("heat", version.id, label=heat.value),)))
+    scene = Scene(case, project.labels, tuple(views), scores=own and boxes)
+    seen = viewer(store, scene, f"infer_viewer_{own}")
     threshold = (0.5 if seen.threshold is None else seen.threshold) if own else None
     whole = whole_reading(store, version, threshold)
     if isinstance(whole, Mask):
@@ -143,6 +148,19 @@ def reading_view(project: Project, model: Model, case: Case, version: ReadingVer
             st.caption(f"Sizes at a probability of {threshold:.2f} and above.")
         _sizes(rows)
         _actions(case, version, model, (threshold, rows))
+
+
+def _pick_heat(project: Project) -> Label | None:
+    """Choose a label whose probability is shown beside the reading, as a heat map."""
+    by_value = {label.value: label for label in project.labels}
+    chosen = st.selectbox(
+        "Heat map of",
+        [None, *by_value],
+        key=f"infer_heat_{project.id}",
+        format_func=lambda value: "none" if value is None else by_value[value].name,
+        width=220,
+    )
+    return None if chosen is None else by_value.get(chosen)
 
 
 def _sizes(rows: list[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -62,9 +63,15 @@ def case_pair(workspace: Workspace, project: Project, row: dict[str, Any], paylo
             return
         value = row["scores"].get(TASKS[project.task].headline_metric)
         words = "" if value is None else f" · {headline_title(project.task)} {value:.3f}"
-        st.header(f"{escape(case.name)}{words}")
+        st.subheader(f"{escape(case.name)}{words}")
         names = payload.reader, other.reader_name
         views, start = pair_views(workspace, first, other, names, payload.threshold)
+        if st.toggle(
+            "Lay the readings over each other",
+            key="pair_over",
+            help="One picture instead of two: drag the line between them (Shift+S), or flicker with X.",
+        ):
+            views = (replace(views[0], second=views[1]), *views[2:])
         scene = Scene(case, project.labels, views, start, threshold=payload.threshold or 0.5, names=names)
         viewer(workspace, scene, "pair_viewer")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,12 @@ def case_viewer(workspace: Workspace, project: Project, case: Case, key: str) ->
             beside = _pick_beside(workspace, project, case, key)
         own = View(case.name, () if version is None else (Layer("reading", version.id),))
         views = (own, *(_beside_view(workspace, other, version) for other in beside))
+        if len(views) == 2 and st.toggle(
+            "Lay it over this one",
+            key=f"{key}_over",
+            help="One picture instead of two: drag the line between them (Shift+S), or flicker with X.",
+        ):
+            views = (replace(own, second=views[1]),)
         scores = version is not None and version.has_probabilities and _holds_boxes(workspace, version)
         scene = Scene(case, project.labels, views, threshold=0.01 if scores else 0.5, scores=scores)
         viewer(workspace, scene, f"{key}_viewer")

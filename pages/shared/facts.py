@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from core.workspace.workspace import Workspace
 
 FROM_FILE, FITTED, FULL = "from file", "fitted", "full range"
+AIR_HU, BONE_HU = -800, 250
 CT_ORDER = ("soft tissue", "lung", "bone", "brain", "mediastinum", "liver")
 
 
@@ -29,8 +30,10 @@ def image_facts(workspace: Workspace, case: Case) -> dict[str, Any]:
 
     info = case.info
     rows, columns = info.spatial_shape[-2:]
-    begin = start_window(workspace, case)
     limits = value_range(workspace, case)
+    begin = start_window(workspace, case)
+    if info.window is None and looks_like_ct(info, limits):
+        begin = CT_PRESETS["soft tissue"]
     tiled = is_tiled((rows, columns))
     return {
         "id": case.image_id,
@@ -55,12 +58,18 @@ def image_facts(workspace: Workspace, case: Case) -> dict[str, Any]:
     }
 
 
+def looks_like_ct(info: ImageInfo, limits: tuple[float, float]) -> bool:
+    """Return True for values that reach from air to bone in HU where the file does not say what it is (NIfTI)."""
+    low, high = limits
+    return info.modality in ("", "OT") and info.is_volume and -5000 <= low <= AIR_HU and high >= BONE_HU
+
+
 def window_list(info: ImageInfo, begin: Window, limits: tuple[float, float]) -> list[dict[str, Any]]:
     """Return the windows by name, the one to begin with first; keys 1, 2, 3 ... choose them."""
     low, high = limits
     whole = info.dtype.startswith(("int", "uint"))
     full = Window((low + high + 1) / 2, high - low + 1) if whole else Window((low + high) / 2, high - low)
     named = [(FITTED if info.window is None else FROM_FILE, begin), (FULL, full)]
-    if info.modality == "CT":
+    if info.modality == "CT" or looks_like_ct(info, limits):
         named += [(name, CT_PRESETS[name]) for name in CT_ORDER]
     return [{"name": name, "center": window.center, "width": window.width} for name, window in named]

@@ -76,7 +76,7 @@ def test_nuclei_in_looked_at_and_compared(
     page.get_by_text(f"{N_IMAGES} cases and {N_IMAGES} masks came in.").wait_for()
 
     page.get_by_role("link", name="Look at the cases").click()
-    page.locator('[data-testid="stImage"] img').first.wait_for()
+    page.locator(".pane[data-ready]").first.wait_for()
     settle(page)
     picture(page, "cases")
 
@@ -84,7 +84,7 @@ def test_nuclei_in_looked_at_and_compared(
     page.goto(f"{server.url}/compare")
     page.get_by_role("button", name="Compare", exact=True).click()
     page.get_by_text("Means over").wait_for(timeout=60_000)
-    page.locator('[data-testid="stImage"] img').nth(2).wait_for()
+    page.locator(".pane[data-ready]").nth(2).wait_for()
     settle(page)
     picture(page, "compare")
     assert page.locator('[data-testid="stException"]').count() == 0
@@ -117,13 +117,12 @@ def test_a_ct_series_as_zip(page: Any, server: Server, seen: Seen, shared_data: 
     page.get_by_role("button", name="Import", exact=True).click()
     page.get_by_text("1 case and 0 masks came in.").wait_for(timeout=60_000)
     page.get_by_role("link", name="Look at the cases").click()
-    page.locator('[data-testid="stImage"] img').first.wait_for()
+    page.locator(".pane[data-ready]").first.wait_for()
     settle(page)
-    page.get_by_label("Window").click()
-    page.get_by_role("option", name="bone").click()
-    settle(page)
+    page.get_by_role("combobox", name="Preset").select_option("bone")
     picture(page, "cases-ct")
-    assert page.get_by_text("Slice (of 17)").count() == 1
+    assert page.get_by_text("of 17").first.is_visible()
+    assert page.get_by_text("L 400 W 1800").is_visible()
     assert page.locator('[data-testid="stException"]').count() == 0
     assert real_errors(seen) == []
     shutil.rmtree(tmp_path, ignore_errors=True)

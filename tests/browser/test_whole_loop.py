@@ -1,4 +1,4 @@
-"""The main job in one browser: import, annotate, train, infer, compare; and a CT series, looked at and marked."""
+"""The main job in one browser: import, annotate, train, infer, compare; a CT series in the quick marking mode."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from core.workspace.workspace import Workspace
 from tests.browser.conftest import Seen, Server, picture, settle
 from tests.browser.test_first_page import real_errors
 from tests.browser.test_import_browse_compare import create_project, upload
+from tests.browser.viewer.conftest import Room
 
 pytestmark = pytest.mark.browser
 N_IMAGES = 6
@@ -75,21 +76,21 @@ def test_import_annotate_train_infer_compare(
     open_page(page, server, "annotate", "Loop")
     page.get_by_role("button", name="Next without my reading").click()
     settle(page)
-    page.locator("canvas.upper-canvas").wait_for()
-    for row in (0.3, 0.5, 0.7):  # one after the other, faster than the page answers
-        stroke(page, (0.2, row), (0.6, row))
-    page.get_by_text("saved · version").wait_for()
-    page.wait_for_timeout(2500)
-    settle(page)
-    picture(page, "loop-annotate")
+    room = Room(page, server)
+    room.ready()
     with Workspace.open(server.home) as store:
         case = next(
             one for one in store.list_cases(store.get_project("Loop").id) if one.name == images[N_MASKS].stem
         )
+    rows, columns = case.info.spatial_shape
+    for row in (0.3, 0.5, 0.7):
+        room.drag((0.2 * columns, row * rows), (0.6 * columns, row * rows))
+    room.saved()
+    picture(page, "loop-annotate")
+    with Workspace.open(server.home) as store:
         latest = store.latest_reading(case.id, "annotator")
         assert latest is not None
         marked = store.load_reading(latest).array
-    rows, columns = marked.shape
     for row in (0.3, 0.5, 0.7):
         assert marked[round(row * rows), round(0.4 * columns)] == 1
     assert marked[round(0.4 * rows), round(0.4 * columns)] == 0
@@ -114,11 +115,11 @@ def test_import_annotate_train_infer_compare(
     open_page(page, server, "infer", "Loop")
     page.get_by_role("button", name=f"Run on {N_IMAGES} cases").click()
     page.get_by_text("Readings of this model").wait_for(timeout=90_000)
-    page.locator('[data-testid="stImage"] img').first.wait_for()
+    page.locator(".pane[data-ready]").first.wait_for()
     settle(page)
     page.get_by_text("Own threshold").click()
-    page.get_by_text("Probability threshold").wait_for()
-    settle(page)
+    page.get_by_text("Sizes at a probability of").wait_for()
+    page.locator(".pane[data-ready]").first.wait_for()
     picture(page, "loop-infer")
 
     open_page(page, server, "compare", "Loop")
@@ -146,6 +147,7 @@ def test_a_ct_series_is_looked_at_and_marked(
     page.get_by_text("1 case and 0 masks came in.").wait_for(timeout=60_000)
 
     open_page(page, server, "annotate", "CT marks")
+    page.get_by_text("Quick marking").click()
     page.locator("canvas.upper-canvas").wait_for()
     settle(page)
     stroke(page, (0.4, 0.5), (0.6, 0.5))

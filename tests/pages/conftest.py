@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +71,14 @@ def add_volume(store: Workspace, project: Project, name: str) -> Case:
     affine = ((0.5, 0, 0, 0), (0, 1.0, 0, 0), (0, 0, 5.0, 0), (0, 0, 0, 1))
     info = ImageInfo("zyx", pixels.shape, "int16", (5.0, 1.0, 0.5), affine, "CT")
     return store.add_case(project.id, NewCase(name, Image(pixels, info), f"{name}.nii.gz"))
+
+
+def scene_of(app: AppTest) -> dict[str, Any]:
+    """Return what a page tells the viewer to show."""
+    found = app.get("bidi_component")[0]
+    content = json.loads(found.proto.json)
+    scene: dict[str, Any] = content["scene"]
+    return scene
 
 
 def square(shape: tuple[int, ...], low: int, high: int, value: int = 1) -> Mask:

@@ -9,7 +9,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.readings.picture import edges, overlay
-from core.readings.reading import Mask
 from core.types import Label
 from core.workspace.records import Project
 from core.workspace.workspace import Workspace
@@ -21,7 +20,7 @@ from pages.shared.render import (
     plane_display,
 )
 from pages.shared.still import scale_bar
-from tests.pages.conftest import add_flat, add_volume, square, texts
+from tests.pages.conftest import add_flat, add_volume, scene_of, square, texts
 
 OpenPage = Callable[..., AppTest]
 PAGE = "data/cases.py"
@@ -38,23 +37,41 @@ def test_table_and_search(open_page: OpenPage, store: Workspace, project: Projec
     assert "No case fits" in texts(app)
 
 
-def test_a_volume_opens_where_most_is_marked(open_page: OpenPage, store: Workspace, project: Project) -> None:
+def test_the_viewer_shows_the_case_with_the_reading_chosen(
+    open_page: OpenPage, store: Workspace, project: Project
+) -> None:
     case = add_volume(store, project, "ct")
-    mask = np.zeros((9, 20, 40), np.uint8)
-    mask[6, 2:12, 2:12] = 2
-    mask[1, 2:4, 2:4] = 1
-    store.save_reading(case.id, "Ann", Mask(mask), kind="person")
+    first = store.save_reading(case.id, "Ann", square((9, 20, 40), 2, 12, 2), kind="person")
+    second = store.save_reading(case.id, "Ann", square((9, 20, 40), 3, 9), kind="person")
     app = open_page(PAGE, project=project.id, case=case.id)
-    assert app.slider(key=f"cases_slice_{case.id}").value == 7
     assert app.selectbox(key=f"cases_reader_{project.id}").value == "Ann"
+    scene = scene_of(app)
+    assert scene["image"]["id"] == case.image_id
+    assert [layer["version"] for layer in scene["panes"][0]["layers"]] == [second.id]
+    app.selectbox(key=f"cases_version_{case.id}_Ann_2").set_value(1).run()
+    assert [layer["version"] for layer in scene_of(app)["panes"][0]["layers"]] == [first.id]
+    app.selectbox(key=f"cases_reader_{project.id}").set_value("nobody").run()
+    assert scene_of(app)["panes"][0]["layers"] == []
 
 
-def test_ct_presets_move_the_sliders(open_page: OpenPage, store: Workspace, project: Project) -> None:
+def test_windows_by_name(open_page: OpenPage, store: Workspace, project: Project) -> None:
     case = add_volume(store, project, "ct")
+    scene = scene_of(open_page(PAGE, project=project.id, case=case.id))
+    windows = {one["name"]: (one["center"], one["width"]) for one in scene["image"]["windows"]}
+    assert windows["lung"] == (-600, 1500) and windows["bone"] == (400, 1800)
+    assert list(windows)[1] == "full range" and {"soft tissue", "brain"} <= windows.keys()
+
+
+def test_a_second_case_beside_it_or_laid_over_it(
+    open_page: OpenPage, store: Workspace, project: Project
+) -> None:
+    case, other = add_volume(store, project, "now"), add_volume(store, project, "before")
     app = open_page(PAGE, project=project.id, case=case.id)
-    app.selectbox(key=f"cases_preset_{case.id}").set_value("lung").run()
-    assert app.slider(key=f"cases_level_{case.id}").value == -600
-    assert app.slider(key=f"cases_width_{case.id}").value == 1500
+    app.multiselect(key=f"cases_beside_{case.id}").set_value([other.id]).run()
+    assert [pane["title"] for pane in scene_of(app)["panes"]] == ["now", "before"]
+    app.toggle(key="cases_over").set_value(True).run()
+    (pane,) = scene_of(app)["panes"]
+    assert (pane["title"], pane["second"]["title"]) == ("now", "before")
 
 
 def test_split_goes_to_the_whole_patient(open_page: OpenPage, store: Workspace, project: Project) -> None:
@@ -84,7 +101,7 @@ def test_an_address_of_another_projects_case_is_not_followed(
     foreign = add_flat(store, other, "foreign")
     add_flat(store, project, "own")
     app = open_page(PAGE, project=project.id, case=foreign.id)
-    assert app.header[0].value == "own"
+    assert app.subheader[0].value == "own"
 
 
 def test_square_millimetres_and_whole_steps() -> None:

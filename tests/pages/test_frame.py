@@ -52,7 +52,7 @@ def test_names_are_text_not_markdown(open_page: OpenPage, store: Workspace, proj
     hostile = "![x](https://example.org/a.png) [l](javascript:1) :material/home: $x$ <b>"
     case = add_flat(store, project, hostile)
     app = open_page("data/cases.py", project=project.id, case=case.id)
-    header = app.header[0].value
+    header = app.subheader[0].value
     assert "![" not in header
     assert "](" not in header
     assert header == escape(case.name)
