@@ -42,7 +42,7 @@ class ClassifierOptions:
     """
 
     smoothing: Smoothing = "guided"
-    only_marked: bool = False
+    only_marked: bool = True
     trees: int = 32
     depth: int = 12
     most_samples: int = 1500
