@@ -1,4 +1,4 @@
-"""The thing around clicks when nothing was clicked away: of all shapes that grow from them, the one with the sharpest edge."""
+"""The thing around clicks: of all shapes that grow from them, the one with the sharpest outline."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def grow_to_edges(grey: FloatArray, inside: Array) -> Array:
     """
     from skimage.graph import MCP_Geometric
 
-    smooth: FloatArray = cv2.GaussianBlur(grey, (0, 0), SMOOTH_PX)
-    edges = cv2.magnitude(*(cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx, ksize=1, scale=0.5) for dx in (1, 0)))
+    smooth = np.asarray(cv2.GaussianBlur(grey, (0, 0), SMOOTH_PX), np.float32)
+    slopes = [cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx, ksize=1, scale=0.5) for dx in (1, 0)]
+    edges = np.asarray(cv2.magnitude(*slopes), np.float32)
     near = smooth[cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0]
     unlike = np.maximum(np.abs(smooth - np.median(near)) - 1.5 * near.std(), 0)
     distance, _ = MCP_Geometric(FLOOR + edges + LIKENESS * unlike).find_costs(np.argwhere(inside).tolist())

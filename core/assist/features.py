@@ -49,19 +49,17 @@ def feature_count(channels: int) -> int:
 
 def _smoothed(values: FloatArray, sigma: float) -> FloatArray:
     reach = 2 * int(4 * sigma + 0.5) + 1
-    smooth: FloatArray = cv2.GaussianBlur(
-        values, (reach, reach), sigma, sigmaY=sigma, borderType=cv2.BORDER_REFLECT
-    )
-    return smooth
+    smooth = cv2.GaussianBlur(values, (reach, reach), sigma, sigmaY=sigma, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(smooth, np.float32)
 
 
 def _along(values: FloatArray, axis: int) -> FloatArray:
     """Return central differences along an axis (0: y, 1: x)."""
     kernel = np.array([-0.5, 0, 0.5], np.float32)
     one = np.ones(1, np.float32)
-    across = (one, kernel) if axis == 0 else (kernel, one)
-    slope: FloatArray = cv2.sepFilter2D(values, cv2.CV_32F, *across, borderType=cv2.BORDER_REFLECT)
-    return slope
+    along_x, along_y = (one, kernel) if axis == 0 else (kernel, one)
+    slope = cv2.sepFilter2D(values, cv2.CV_32F, along_x, along_y, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(slope, np.float32)
 
 
 def _scale_features(smooth: FloatArray, sigma: float) -> list[FloatArray]:

@@ -1,4 +1,4 @@
-"""From one marked slice to its neighbours: values and shape of the last slice propose the next, until they fit no more."""
+"""From a marked slice to its neighbours: values and shape of one propose the next, until they fit no more."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def _histogram(grey: FloatArray, mask: Array) -> FloatArray:
     return scaled
 
 
-def _next(image: Image, at: int, levels: Levels, last: Array, looks: tuple[FloatArray, FloatArray]) -> Array | None:
+def _next(
+    image: Image, at: int, levels: Levels, last: Array, looks: tuple[FloatArray, FloatArray]
+) -> Array | None:
     """Return the mask of the next slice, or None when the thing does not go on there."""
     region = _region_of(last)
     grey = to_grey(image.plane(at)[region.slices], levels)
@@ -94,7 +96,9 @@ def _next(image: Image, at: int, levels: Levels, last: Array, looks: tuple[Float
     if not _goes_on(grey, now, before, looks[0]):
         return None
     whole = np.zeros(last.shape, np.bool_)
-    whole[region.slices] = cv2.morphologyEx(now.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
+    whole[region.slices] = (
+        cv2.morphologyEx(now.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
+    )
     return whole
 
 

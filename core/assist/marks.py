@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from core.readings.outlines import rasterise_stroke
 from core.types import Array
 
 BACKGROUND = 0
 ERASE = -1  # a stroke that takes scribbles away again
 MAX_STROKE_SIZE = 400.0
+OUTSIDE_PX = 4096.0  # a stroke that leaves the picture is followed so far
 Shape = tuple[int, int]
 
 
@@ -58,10 +60,17 @@ class Scribbles:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def on(self, shape: Shape) -> Array:
-        """Return an int32 map of a plane: label value where scribbled, -1 elsewhere."""
+    def on(self, shape: Shape, corner: tuple[int, int] = (0, 0)) -> Array:
+        """Return an int32 map: label value where scribbled, -1 elsewhere.
+
+        Args:
+            shape: rows and columns of the plane, or of a part of it.
+            corner: row and column where the part begins.
+        """
         sheet = np.full(shape, -1, np.int32)
-        sheet[self.places[:, 0], self.places[:, 1]] = self.labels
+        places = self.places - np.array(corner, np.int32)
+        inside = ((places >= 0) & (places < np.array(shape))).all(axis=1)
+        sheet[tuple(places[inside].T)] = self.labels[inside]
         return sheet
 
 
@@ -73,31 +82,32 @@ def scribbles_of(sheet: Array) -> Scribbles:
 
 
 def draw_strokes(strokes: Sequence[Stroke], shape: Shape) -> Scribbles:
-    """Draw strokes one over the other; what lies outside of the plane is left out.
+    """Draw strokes one over the other as the brush does; what lies outside of the plane is left out.
 
     Args:
         strokes: in the order they were made.
         shape: rows and columns of the plane.
     """
-    import cv2
-
-    sheet = np.full(shape, -1, np.int32)
-    pen = np.zeros(shape, np.uint8)
-    fraction = 3  # OpenCV takes coordinates in eighths of a pixel
-    for stroke in strokes:
-        # OpenCV's pixel centres lie at whole numbers, the screen's at halves.
-        limit = 2.0**20
-        xy = np.clip(np.array(stroke.points_xy, np.float64) - 0.5, -limit, limit)
-        points = np.rint(xy * 2**fraction).astype(np.int32)
-        radius = max(0.5, stroke.size / 2)
-        if len(points) > 1 and stroke.size >= 1:
-            cv2.polylines(pen, [points], False, 1, max(1, round(stroke.size)), cv2.LINE_8, fraction)
-        for x, y in points[[0, -1]]:
-            cv2.circle(pen, (int(x), int(y)), int(radius * 2**fraction), 1, -1, cv2.LINE_8, fraction)
-        touched = pen.astype(np.bool_)
-        sheet[touched] = stroke.label
-        pen[touched] = 0
-    return scribbles_of(sheet)
+    limits = np.array((shape[1], shape[0]), np.float64)
+    lines = [
+        np.clip(np.array(stroke.points_xy, np.float64), -OUTSIDE_PX, limits + OUTSIDE_PX)
+        for stroke in strokes
+    ]
+    if not lines:
+        return scribbles_of(np.full((0, 0), -1, np.int32))
+    widest = max(stroke.size for stroke in strokes)
+    # Only where something was drawn: the plane may be a hundred megapixels large.
+    low = np.clip(np.floor(np.min([line.min(axis=0) for line in lines], axis=0) - widest), 0, limits).astype(
+        int
+    )
+    high = np.clip(
+        np.ceil(np.max([line.max(axis=0) for line in lines], axis=0) + widest), low, limits
+    ).astype(int)
+    sheet = np.full((high[1] - low[1], high[0] - low[0]), -1, np.int32)
+    for stroke, line in zip(strokes, lines, strict=True):
+        sheet[rasterise_stroke(line - low, stroke.size, (sheet.shape[0], sheet.shape[1]))] = stroke.label
+    found = scribbles_of(sheet)
+    return Scribbles(found.places + low[::-1].astype(np.int32), found.labels)
 
 
 @dataclass(frozen=True)

@@ -161,14 +161,14 @@ def _enlarged(small: Array, shape: tuple[int, int]) -> FloatArray:
     """Return values of every second pixel for every pixel, between them linearly (places i to i / 2)."""
     height, width = shape
     matrix = np.array([[0.5, 0, 0], [0, 0.5, 0]], np.float64)
-    enlarged: FloatArray = cv2.warpAffine(
+    enlarged = cv2.warpAffine(
         np.ascontiguousarray(small, np.float32),
         matrix,
         (width, height),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return enlarged
+    return np.asarray(enlarged, np.float32)
 
 
 def _doubtful(small: FloatArray) -> FloatArray:
@@ -231,7 +231,8 @@ def propose_labels(
         sheet: the scribbles of the tile, -1 elsewhere; they are kept as they were made.
         options: how to smooth, and whether parts without a scribble count.
     """
-    probabilities = smooth_probabilities(classifier.read_plane(features), grey, options.smoothing)
+    read = classifier.read_plane(features)
+    probabilities = smooth_probabilities(read, grey, options.smoothing)
     dtype = np.uint8 if classifier.labels.max() < 256 else np.uint16
     labels = classifier.labels.astype(dtype)[probabilities.argmax(axis=0)]
     marked = sheet >= 0
@@ -241,4 +242,4 @@ def propose_labels(
             loose = (labels == value) & ~keep_touching(labels == value, sheet == value)
             labels[loose] = 0
     background = probabilities[0] if classifier.labels[0] == 0 else np.zeros(labels.shape, np.float32)
-    return Proposal(labels, 1 - background, uncertainty_of(probabilities))
+    return Proposal(labels, 1 - background, uncertainty_of(read))

@@ -70,8 +70,14 @@ def propose_region(plane: Array, levels: Levels, clicks: Clicks, prior: FloatArr
     region = _first_region(clicks, shape)
     for _ in range(WIDENINGS):
         view = _look(plane, levels, region, prior)
-        probability = _in_box(view, clicks) if not clicks.positive.any() else _from_clicks(view, clicks, shape)
-        if clicks.box_yxyx is not None or region == whole_plane(shape) or not _reaches_out(probability, region, shape):
+        probability = (
+            _in_box(view, clicks) if not clicks.positive.any() else _from_clicks(view, clicks, shape)
+        )
+        if (
+            clicks.box_yxyx is not None
+            or region == whole_plane(shape)
+            or not _reaches_out(probability, region, shape)
+        ):
             break
         region = region.grown(max(region.shape) // 2, shape)
     return _brought_back(plane, levels, clicks, view, probability)
@@ -93,8 +99,7 @@ def _look(plane: Array, levels: Levels, region: Region, prior: FloatArray | None
 
     def small(values: FloatArray) -> FloatArray:
         smoothed = cv2.GaussianBlur(np.ascontiguousarray(values, np.float32), (3, 3), 0.7)
-        resized: FloatArray = cv2.resize(smoothed, (width, height), interpolation=cv2.INTER_AREA)
-        return resized
+        return np.asarray(cv2.resize(smoothed, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
     sheets = [small(to_grey(cut, levels)), *(small(chroma) for chroma in to_chroma(cut, levels))]
     rgb = cv2.resize(to_rgb_bytes(cut, levels), (width, height), interpolation=cv2.INTER_AREA)
@@ -167,7 +172,7 @@ def _looks_alike(view: View, inside: Array, outside: Array) -> FloatArray:
         return wanted
     unwanted = likeness(outside)
     share: FloatArray = (wanted + 1e-3) / (wanted + unwanted + 2e-3)
-    return np.minimum(share, wanted + 0.5 * share)
+    return np.minimum(share, wanted)
 
 
 def _box_mask(view: View, box_yxyx: tuple[int, int, int, int]) -> Array:
@@ -191,7 +196,9 @@ def _in_box(view: View, clicks: Clicks) -> FloatArray:
         trimap[inside & (view.prior < 0.5)] = cv2.GC_PR_BGD
     trimap[_dots(view, clicks.points_yx)] = cv2.GC_BGD
     found = _grab(view.rgb, trimap)
-    if not (found & inside).any() or (found | ~inside).all():  # no contrast to cut along: the box itself is the best guess
+    if (
+        not (found & inside).any() or (found | ~inside).all()
+    ):  # no contrast to cut along: the box itself is the best guess
         found = inside & (trimap != cv2.GC_BGD)
     return found.astype(np.float32)
 
@@ -200,12 +207,15 @@ def _grab(rgb: Array, trimap: Array) -> Array:
     if not (trimap == cv2.GC_PR_FGD).any() or not ((trimap == cv2.GC_BGD) | (trimap == cv2.GC_PR_BGD)).any():
         return trimap == cv2.GC_PR_FGD
     cv2.setRNGSeed(0)
-    models = np.zeros((2, 1, 65), np.float64)
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    picture, marks = np.asarray(rgb, np.uint8), np.asarray(trimap, np.uint8)
     try:
-        cv2.grabCut(np.ascontiguousarray(rgb), trimap, None, models[0], models[1], GRABCUT_STEPS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(
+            picture, marks, (0, 0, 1, 1), background, foreground, GRABCUT_STEPS, cv2.GC_INIT_WITH_MASK
+        )
     except cv2.error:  # fewer pixels than colours to tell apart
         return np.zeros(trimap.shape, np.bool_)
-    return (trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)
+    return (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
 
 
 def _reaches_out(probability: FloatArray, region: Region, shape: Shape) -> bool:
@@ -218,10 +228,12 @@ def _reaches_out(probability: FloatArray, region: Region, shape: Shape) -> bool:
     return any(cut and line.size > 0 and float(line.mean()) > 0.1 for cut, line in lines)
 
 
-def _brought_back(plane: Array, levels: Levels, clicks: Clicks, view: View, probability: FloatArray) -> Proposal:
+def _brought_back(
+    plane: Array, levels: Levels, clicks: Clicks, view: View, probability: FloatArray
+) -> Proposal:
     region = view.region
     height, width = region.shape
-    full: FloatArray = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR)
+    full: FloatArray = np.asarray(cv2.resize(probability, (width, height)), np.float32)
     guide = to_grey(plane[region.slices], levels)
     full = guided_filter(full, guide, radius=max(2, round(2 / view.scale)))
     found = full > 0.5

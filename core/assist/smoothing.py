@@ -56,15 +56,14 @@ def guided_filter(
     size = (2 * radius + 1, 2 * radius + 1)
 
     def mean(array: FloatArray) -> FloatArray:
-        blurred: FloatArray = cv2.blur(array, size, borderType=cv2.BORDER_REFLECT)
-        return blurred
+        return np.asarray(cv2.blur(array, size, borderType=cv2.BORDER_REFLECT), np.float32)
 
     values, guide = np.ascontiguousarray(values, np.float32), np.ascontiguousarray(guide, np.float32)
     mean_guide, mean_values = mean(guide), mean(values)
     variance = mean(guide * guide) - mean_guide * mean_guide
     slope = (mean(guide * values) - mean_guide * mean_values) / (variance + np.float32(epsilon))
-    offset = mean_values - slope * mean_guide
-    return np.clip(mean(slope) * guide + mean(offset), 0, 1)
+    offset = np.asarray(mean_values - slope * mean_guide, np.float32)
+    return np.clip(mean(np.asarray(slope, np.float32)) * guide + mean(offset), 0, 1)
 
 
 def minimal_cut(probability: FloatArray, grey: FloatArray, strength: float = CUT_STRENGTH) -> FloatArray:
@@ -100,11 +99,12 @@ def _resized(array: FloatArray, size: tuple[int, int], how: int) -> FloatArray:
     array = np.ascontiguousarray(array, np.float32)
     if (array.shape[1], array.shape[0]) == size:
         return array
-    resized: FloatArray = cv2.resize(array, size, interpolation=how)
-    return resized
+    return np.asarray(cv2.resize(array, size, interpolation=how), np.float32)
 
 
-def _solve_cut(p: FloatArray, guide: FloatArray, start: FloatArray, strength: float, steps: int) -> FloatArray:
+def _solve_cut(
+    p: FloatArray, guide: FloatArray, start: FloatArray, strength: float, steps: int
+) -> FloatArray:
     clipped = np.clip(p, SURE, 1 - SURE)
     cost = np.log((1 - clipped) / clipped)
     cap_y, cap_x = (strength * _edge_price(np.diff(guide, axis=axis)) for axis in (0, 1))

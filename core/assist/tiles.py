@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from core.assist.marks import Shape
 
@@ -54,8 +55,8 @@ def tiles_of(shape: Shape) -> list[Region]:
     rows, columns = (_cuts(size) for size in shape)
     return [
         Region(top, left, bottom, right)
-        for top, bottom in zip(rows, rows[1:], strict=False)
-        for left, right in zip(columns, columns[1:], strict=False)
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(columns)
     ]
 
 

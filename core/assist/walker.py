@@ -48,13 +48,17 @@ def walk_randomly(
     total = np.bincount(one, step, size) + np.bincount(other, step, size)
     right = np.zeros(size)
     if prior is not None:
-        total = total + weight
-        right = weight * prior.ravel().astype(np.float64)
+        likely = prior.ravel().astype(np.float64)
+        lead = weight * np.abs(2 * likely - 1)  # what is undecided leads nowhere
+        total = total + lead
+        right = lead * likely
     fixed = seeds.ravel()
     free = np.flatnonzero(fixed < 0)
-    answer = (fixed == 1).astype(np.float64)
+    answer: Array = np.where(fixed == 1, 1.0, 0.0)
     if len(free):
-        answer[free] = _solve(np.concatenate([[one, other], [other, one]], axis=1), np.tile(step, 2), total, answer, right, free)
+        answer[free] = _solve(
+            np.concatenate([[one, other], [other, one]], axis=1), np.tile(step, 2), total, answer, right, free
+        )
     result: FloatArray = np.clip(answer, 0, 1).reshape(shape).astype(np.float32)
     return result
 
