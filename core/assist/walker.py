@@ -45,8 +45,8 @@ def walk_randomly(
         pairs.append(np.stack([end.ravel() for end in ends]))
         steps.append((np.exp(-difference / CONTRAST) + SMALLEST_STEP).ravel())
     (one, other), step = np.concatenate(pairs, axis=1), np.concatenate(steps)
-    total = np.bincount(one, step, size) + np.bincount(other, step, size)
-    right = np.zeros(size)
+    total: Array = np.bincount(one, step, size) + np.bincount(other, step, size)
+    right: Array = np.zeros(size)
     if prior is not None:
         likely = prior.ravel().astype(np.float64)
         lead = weight * np.abs(2 * likely - 1)  # what is undecided leads nowhere

@@ -81,13 +81,14 @@ Tool = Callable[[Scene, dict[str, Any]], Answer]
 
 
 @lru_cache(maxsize=1)
-def _store() -> Workspace:
+def open_store() -> Workspace:
+    """Return the workspace of this process."""
     return Workspace.open(load_settings().home_path)
 
 
 @lru_cache(maxsize=4)
 def _scene(case_id: int, sha256: str) -> Scene:
-    store = _store()
+    store = open_store()
     case = store.get_case(case_id)
     image = store.load_image(case)
     return Scene(store, case, image, measure_levels(image))
@@ -101,7 +102,7 @@ def assist(message: Message) -> Message:
         ValueError: when the request does not hold what the tool needs.
     """
     asked = message.values["asked"]
-    case = _store().get_case(int(message.values["case"]))
+    case = open_store().get_case(int(message.values["case"]))
     tool = ASSISTANTS.get(str(asked.get("tool")))
     if tool is None:
         raise ValueError(f"tool must be one of {', '.join(ASSISTANTS)}.")
@@ -231,7 +232,7 @@ def _strokes(info: ImageInfo, asked: dict[str, Any]) -> dict[int, list[Stroke]]:
         points += len(row["points"])
         if points > MOST_POINTS:
             raise ValueError("There are too many scribbles; remove some.")
-        line = tuple((float(x), float(y)) for x, y in row["points"])
+        line = tuple((float(point[0]), float(point[1])) for point in row["points"])
         stroke = Stroke(int(row["label"]), float(row["size"]), line)
         strokes.setdefault(_plane_number(info, row["plane"]), []).append(stroke)
     return strokes
@@ -254,9 +255,9 @@ def _view(asked: dict[str, Any], shape: tuple[int, int]) -> Region | None:
 def _click(scene: Scene, asked: dict[str, Any]) -> Answer:
     """The thing that is clicked on, or framed; a model's probability of the label leads when one is named."""
     index, label = _plane_number(scene.image.info, asked["plane"]), _label_in(asked)
-    rows = list(asked.get("points", []))[:MOST_CLICKS]
-    points = np.array([[int(np.floor(float(y))), int(np.floor(float(x)))] for x, y, _ in rows], np.int32)
-    positive = np.array([bool(sign) for _, _, sign in rows], np.bool_)
+    rows = [(float(row[0]), float(row[1]), bool(row[2])) for row in asked.get("points", [])[:MOST_CLICKS]]
+    points = np.array([[int(np.floor(y)), int(np.floor(x))] for x, y, _ in rows], np.int32)
+    positive = np.array([sign for _, _, sign in rows], np.bool_)
     box = None
     if asked.get("box"):
         left, top, right, bottom = (float(value) for value in asked["box"])
@@ -291,7 +292,7 @@ _priors: OrderedDict[tuple[int, str, int], Mask] = OrderedDict()
 
 @lru_cache(maxsize=KEPT_MODELS)
 def _predictor(model_id: int) -> Predictor:
-    store = _store()
+    store = open_store()
     model = store.get_model(model_id)
     return TASKS[model.task].load(store.model_dir(model), pick_device(load_settings().device))
 

@@ -22,4 +22,5 @@ def _late(module: str, function: str) -> WarmHandler:
 
 WARM_HANDLERS: dict[str, WarmHandler] = {
     "assist": _late("core.jobs.assisting", "assist"),
+    "suggest": _late("core.jobs.suggesting", "suggest"),
 }
