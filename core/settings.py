@@ -48,6 +48,14 @@ class Settings(BaseSettings):
     cancel_grace_seconds: float = Field(
         default=20.0, gt=0, description="How long a cancelled job may take to stop by itself."
     )
+    warm_idle_seconds: float = Field(
+        default=900.0,
+        gt=0,
+        description="Time without work after which the process for quick calculations ends.",
+    )
+    warm_memory_bytes: int = Field(
+        default=4 * 2**30, gt=0, description="Most memory of the process for quick calculations."
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
 
     @property

@@ -34,7 +34,7 @@ def run_prediction(context: JobContext) -> dict[str, Any]:
             f"The model {model.name} does {model.task}, the project {project.name} asks for {project.task}; "
             "choose a model of the same task."
         )
-    _check_labels(model, project.labels)
+    check_labels(model, project.labels)
     predictor = TASKS[model.task].load(workspace.model_dir(model), pick_device(load_settings().device))
     options = PredictOptions(threshold=payload.threshold, flips=payload.flips, device=load_settings().device)
     stored = 0
@@ -54,8 +54,12 @@ def run_prediction(context: JobContext) -> dict[str, Any]:
     return {"readings": stored, "reader": model.name, "skipped": skipped}
 
 
-def _check_labels(model: Model, labels: tuple[Label, ...]) -> None:
-    """A reading is a label map in the project's numbers, so a model's labels must mean the same there."""
+def check_labels(model: Model, labels: tuple[Label, ...]) -> None:
+    """Refuse a model whose labels mean something else in a project: a reading is a label map in its numbers.
+
+    Raises:
+        WeightsError: naming both.
+    """
     theirs = [str(row["name"]) for row in model.card["labels"]]
     ours = [label.name for label in labels]
     if theirs != ours[: len(theirs)]:

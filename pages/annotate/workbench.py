@@ -70,12 +70,25 @@ def _others(case_id: int, reader: str) -> tuple[Other, ...]:
     return tuple(found)
 
 
+def _models(project: Project) -> tuple[Other, ...]:
+    """Return the models that may propose a reading: of the same task and labels, the project's own first."""
+    names = [label.name for label in project.labels]
+    fitting = [
+        model
+        for model in workspace().list_models(task=project.task)
+        if (theirs := [str(row["name"]) for row in model.card["labels"]]) == names[: len(theirs)]
+    ]
+    fitting.sort(key=lambda model: model.project_id != project.id)
+    return tuple(Other(model.id, model.name) for model in fitting)
+
+
 @st.fragment
 def workbench(project: Project, case: Case) -> None:
     """Show a case to be marked; only this part runs again when the browser asks for a new token."""
     with show_errors():
         reader = _pick_reading(case)
-        marking = Marking(reader, TASKS[project.task].reading_kind, _others(case.id, reader))
+        kind = TASKS[project.task].reading_kind
+        marking = Marking(reader, kind, _others(case.id, reader), _models(project))
         scene = Scene(case, project.labels, (View(case.name),), marking=marking)
         viewer(workspace(), scene, KEY, on_forked=lambda: _on_forked(case.id))
         if case.info.warnings:
