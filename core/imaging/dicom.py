@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import FileRefused
+from core.imaging.computed import how_from_text, mark_computed
 from core.imaging.dicom_geometry import Plane, Stack, dose_planes, plane_of, single_affine, stack_planes
 from core.imaging.dicom_header import Header, is_dicom, metadata_of, read_header
 from core.imaging.dicom_pixels import color_or_value_type, decode_into, plan_values, window_of
@@ -266,7 +267,7 @@ def _info(
         spacing = spacing_from_affine(affine)
     if header.layout.is_color and header.layout.bits > 8 and header.layout.photometric != "PALETTE COLOR":
         warnings += (f"Colour was brought down from {header.layout.bits} to 8 bits.",)
-    return ImageInfo(
+    info = ImageInfo(
         layout=layout,
         shape=tuple(array.shape),
         dtype=array.dtype.name,
@@ -278,6 +279,8 @@ def _info(
         metadata=metadata_of(dataset),
         warnings=warnings,
     )
+    how = how_from_text(str(dataset.get("DerivationDescription") or ""))
+    return mark_computed(info, how) if how else info
 
 
 def _found(header: Header, image: Image, name: str, salt: str, shown: NameOf) -> Found:

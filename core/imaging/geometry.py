@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -59,6 +60,33 @@ def is_usable(affine: Array | Rows) -> bool:
     """True when every number is finite and no axis is flat, so that voxels have a size."""
     matrix = np.asarray(affine, dtype=np.float64)
     return bool(np.isfinite(matrix).all()) and min(spacing_from_affine(matrix)) > 1e-6
+
+
+def finer_info(info: ImageInfo, factors: Sequence[int]) -> ImageInfo:
+    """Describe the same field of view with whole times as many pixels along each spatial axis.
+
+    Pixel centres move: the first fine pixel's centre lies half a coarse minus half a fine pixel before the first
+    coarse one's.
+
+    Args:
+        info: the coarse image.
+        factors: one per spatial axis of the layout, (y, x) or (z, y, x) or (t, y, x).
+    """
+    spatial = info.spatial_shape
+    if len(factors) != len(spatial):
+        raise ValueError(f"factors must be {len(spatial)} numbers, got {tuple(factors)}.")
+    shape = tuple(size * factor for size, factor in zip(spatial, factors, strict=True))
+    spacing, affine = info.spacing_mm, info.affine_lps
+    if spacing is not None:
+        spacing = tuple(step / factor for step, factor in zip(spacing, factors[-len(spacing) :], strict=True))
+    if affine is not None:
+        along_z = factors[0] if info.is_volume else 1
+        steps = np.array([factors[-1], factors[-2], along_z], np.float64)
+        finer = np.diag([*(1 / steps), 1.0])
+        finer[:3, 3] = (1 / steps - 1) / 2
+        affine = to_rows(np.asarray(affine, np.float64) @ finer)
+    channels = info.shape[len(spatial) :]
+    return replace(info, shape=shape + channels, spacing_mm=spacing, affine_lps=affine)
 
 
 def direction_letter(vector: Array) -> str:

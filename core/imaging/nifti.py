@@ -18,6 +18,7 @@ import nibabel
 import numpy as np
 
 from core.errors import FileRefused, StorageError
+from core.imaging.computed import computed_by, how_from_text, mark_computed, mark_text
 from core.imaging.found import Found
 from core.imaging.geometry import (
     Rows,
@@ -46,6 +47,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
 SUFFIXES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img", ".mgz", ".mgh.gz", ".mgh")
 RGB_FIELDS = ("R", "G", "B")
+DESCRIP_BYTES = 79  # of 80, so that a zero ends it
 
 
 def is_nifti(path: Path) -> bool:
@@ -93,6 +95,8 @@ def read_nifti(path: Path, settings: Settings) -> Found:
 def write_nifti(array_zyx: Array, info: ImageInfo, path: Path) -> None:
     """Write an image or its mask with the image's affine; read_nifti and other programs read the same back.
 
+    A computed image says so in ``descrip`` and, at full length, in a comment.
+
     Args:
         array_zyx: of the image's shape, or of its spatial shape (a mask). Frames become the fourth axis.
         info: the image's description.
@@ -113,6 +117,10 @@ def write_nifti(array_zyx: Array, info: ImageInfo, path: Path) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner", strip_shears=True)
+    if how := computed_by(info):
+        words = mark_text(how)
+        image.header["descrip"] = words.encode("ascii", "replace")[:DESCRIP_BYTES]
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", words.encode()))
     ending = ".nii.gz" if path.name.endswith(".gz") else ".nii"
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part{ending}")
     try:
@@ -243,7 +251,7 @@ def _describe(image: Any, array: Array, warnings: tuple[str, ...], name: str) ->
     spacing: tuple[float, ...] | None = None
     if affine is not None:
         spacing = spacing_from_affine(affine)[-2 if layout[0] == "y" else -3 :]
-    return ImageInfo(
+    info = ImageInfo(
         layout=layout,
         shape=tuple(array.shape),
         dtype=array.dtype.name,
@@ -251,6 +259,17 @@ def _describe(image: Any, array: Array, warnings: tuple[str, ...], name: str) ->
         affine_lps=affine,
         warnings=warnings + said,
     )
+    how = _how_computed(image.header)
+    return mark_computed(info, how) if how else info
+
+
+def _how_computed(header: Any) -> str:
+    """Return what computed the image, where the file says so; "" else."""
+    texts = [extension.get_content() for extension in getattr(header, "extensions", [])]
+    if "descrip" in header:
+        texts.append(bytes(header["descrip"].item()))
+    words = (text.decode("utf-8", "replace") for text in texts if isinstance(text, bytes))
+    return next((how for text in words if (how := how_from_text(text.rstrip("\0")))), "")
 
 
 def _affine(image: Any, name: str) -> tuple[Rows | None, tuple[str, ...]]:

@@ -16,6 +16,7 @@ from PIL import Image as PILImage
 from PIL import ImageFile
 
 from core.errors import FileRefused
+from core.imaging.computed import how_from_text, mark_computed
 from core.imaging.found import Found
 from core.imaging.limits import DEFLATE_MAX_RATIO, check_declared_size, check_ratio, refusing
 from core.imaging.tiff import is_tiff, oriented, read_tiff
@@ -110,6 +111,7 @@ def _read_picture(path: Path, settings: Settings) -> Image:
         array = _decode_deep_png(path) if deep_color else _to_array(picture)
         array = oriented(array, int(picture.getexif().get(EXIF_ORIENTATION, 1) or 1))
         file_format = "JPEG" if picture.format == "MPO" else str(picture.format)
+        how = how_from_text(str(picture.info.get("Description", "")))
     layout: Layout = "yx" if array.ndim == 2 else "yxc"
     warnings = (
         ("Stored with JPEG loss: fine values were changed by the compression.",)
@@ -123,7 +125,7 @@ def _read_picture(path: Path, settings: Settings) -> Image:
         metadata={"file_format": file_format},
         warnings=warnings,
     )
-    return Image(array, info)
+    return Image(array, mark_computed(info, how) if how else info)
 
 
 def _to_array(picture: PILImage.Image) -> Array:

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from core.errors import FileRefused
+from core.imaging.computed import how_from_text, mark_computed
 from core.imaging.limits import check_declared_size
 from core.settings import Settings
 from core.types import Array, Image, ImageInfo, Layout
@@ -83,7 +84,8 @@ def read_tiff(path: Path, settings: Settings) -> Image:
         metadata={"file_format": "TIFF"},
         warnings=_warnings(array, layout, size),
     )
-    return Image(array, info)
+    how = how_from_text(str(_tag(page, "ImageDescription", "")))
+    return Image(array, mark_computed(info, how) if how else info)
 
 
 def oriented(array: Array, orientation: int) -> Array:

@@ -60,7 +60,7 @@ def export_masks(items: Iterable[ExportItem], labels: tuple[Label, ...], out: Pa
         StorageError: when the folder cannot be written.
     """
     files = []
-    for name, item in _with_file_names(items):
+    for name, item in with_file_names(items):
         if item.info.layout[0] == "z":
             files.append(out / f"{name}.nii.gz")
             write_mask_nifti(item.mask, item.info, files[-1])
@@ -83,7 +83,7 @@ def export_nifti(items: Iterable[ExportItem], labels: tuple[Label, ...], out: Pa
         StorageError: when the folder cannot be written.
     """
     files = []
-    for name, item in _with_file_names(items):
+    for name, item in with_file_names(items):
         files.append(out / f"{name}.nii.gz")
         write_mask_nifti(item.mask, item.info, files[-1])
     return [*files, _write_labels(labels, out)]
@@ -108,7 +108,7 @@ def export_csv(items: Iterable[ExportItem], labels: tuple[Label, ...], out: Path
         for row in measure(item, labels):
             writer.writerow([safe_cell(value) for value in row])
     path = out / MEASUREMENTS_FILE
-    _write_text(path, text.getvalue())
+    write_text(path, text.getvalue())
     return [path]
 
 
@@ -153,7 +153,7 @@ def file_name(name: str) -> str:
     return cleaned or "case"
 
 
-def _with_file_names(items: Iterable[ExportItem]) -> Iterator[tuple[str, ExportItem]]:
+def with_file_names(items: Iterable[ExportItem]) -> Iterator[tuple[str, ExportItem]]:
     """Give each item a file name of its own, also on file systems that ignore case."""
     taken: set[str] = set()
     for item in items:
@@ -168,11 +168,11 @@ def _with_file_names(items: Iterable[ExportItem]) -> Iterator[tuple[str, ExportI
 def _write_labels(labels: tuple[Label, ...], out: Path) -> Path:
     path = out / LABELS_FILE
     rows = [{"value": label.value, "name": label.name, "color": label.color} for label in labels]
-    _write_text(path, json.dumps({"labels": rows}, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps({"labels": rows}, indent=2, ensure_ascii=False) + "\n")
     return path
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
