@@ -65,3 +65,8 @@ def _resample(shares: npt.NDArray[np.float64], count: int, random: np.random.Gen
     """Draw ``count`` places so that each comes share x count times, rounded up or down by chance."""
     positions = (np.arange(count) + random.random()) / count
     return np.minimum(np.searchsorted(np.cumsum(shares), positions), shares.size - 1)
+
+
+def sample_seed(seed: int, epoch: int, position: int) -> int:
+    """Return the seed of one sample: by training seed, epoch and place in it, so never by worker or timing."""
+    return int(np.random.SeedSequence((seed, epoch, position)).generate_state(1, np.uint32)[0])

@@ -88,9 +88,9 @@ def _keys(run: Any, steps: int) -> list[Any]:
 
     keys: list[Any] = []
     while len(keys) < steps:
-        run.order, run.progress.position = run.sampler.order(run.progress.epoch), 0
+        run.order, run.course.progress.position = run.sampler.order(run.course.progress.epoch), 0
         keys += list(batch_keys(run))
-        run.progress.epoch += 1
+        run.course.progress.epoch += 1
     return keys[:steps]
 
 

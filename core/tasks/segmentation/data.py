@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,62 +11,57 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from core.errors import StorageError, TrainingError
-from core.imaging.stored import read_image
+from core.learning import plane_cache
+from core.learning.plane_cache import OnItem, PlaneImages, plane_shape
+from core.learning.planes import fit_mask, fit_to_grid, grid_shape
 from core.learning.snapshot import Snapshot, SnapshotItem
 from core.tasks.segmentation.augmentation import Augment
 from core.tasks.segmentation.planning import Plan, read_labels
-from core.tasks.segmentation.preprocessing import (
-    fit_mask,
-    fit_to_grid,
-    grid_shape,
-    measure_scale,
-    prepare_plane,
-)
 from core.types import Array, Label, Split
 
-INDEX_FILE = "index.json"
-FORMAT = "sightline-planes/1"
-SPARE_BYTES = 2**28  # disk left free after the cache is written
+CLASSES_FILE = "classes.bin"
+FORMAT = "sightline-planes/2"
 MARKED_CROPS = 0.5  # share of the crops that are centred on a marked pixel
 MOST_CROPS = 16  # crops of one plane in an epoch
 
 
 @dataclass(frozen=True)
 class PlaneCache:
-    """All planes of a split at the network's grid: float16 values and class numbers, on disk, read as touched.
+    """All planes of a split at the network's grid with their class numbers, on disk, read as touched.
 
     Attributes:
-        images: float16, all planes flat one after the other.
-        classes: uint8 or uint16 class numbers (0 is background), flat in the same way.
-        shapes: (planes, 2) height and width of each plane.
-        starts: (planes,) first pixel of each plane.
-        items: (planes,) number of the item in the split that a plane is from.
-        slices: (planes,) index of the plane in its image.
+        images: the planes' values.
+        classes: uint8 or uint16 class numbers (0 is background), flat as the images are.
         marked: (planes,) whether any pixel is marked.
-        channels: values per pixel.
     """
 
-    images: npt.NDArray[np.float16]
+    images: PlaneImages
     classes: Array
-    shapes: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.int64]
-    items: npt.NDArray[np.int64]
-    slices: npt.NDArray[np.int64]
     marked: npt.NDArray[np.bool_]
-    channels: int
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.images)
+
+    @property
+    def shapes(self) -> npt.NDArray[np.int64]:
+        """(planes, 2) height and width of each plane."""
+        return self.images.shapes
+
+    @property
+    def items(self) -> npt.NDArray[np.int64]:
+        """(planes,) number of the item in the split that a plane is from."""
+        return self.images.items
+
+    @property
+    def slices(self) -> npt.NDArray[np.int64]:
+        """(planes,) index of the plane in its image."""
+        return self.images.slices
 
     def plane(self, number: int) -> tuple[Array, Array]:
         """Return a plane's values (height, width, channels) float16 and class numbers (height, width)."""
-        height, width = (int(length) for length in self.shapes[number])
-        start, pixels = int(self.starts[number]), height * width
-        image = self.images[start * self.channels : (start + pixels) * self.channels]
-        return image.reshape(height, width, self.channels), self.classes[start : start + pixels].reshape(
-            height, width
-        )
+        image, start = self.images.plane(number), int(self.images.starts[number])
+        height, width = image.shape[:2]
+        return image, self.classes[start : start + height * width].reshape(height, width)
 
 
 class SampleKey(NamedTuple):
@@ -95,7 +86,7 @@ def open_cache(
     split: Split,
     plan: Plan,
     folder: Path,
-    on_item: Callable[[int, int], None],
+    on_item: OnItem,
 ) -> PlaneCache:
     """Open a split's cache, building it when it is not there or belongs to other data.
 
@@ -110,26 +101,16 @@ def open_cache(
         TrainingError: when an image or reading cannot be used.
         StorageError: when the disk is full.
     """
+    items = snapshot.of_split(split)
     identity = f"{FORMAT} {snapshot.sha256} {split} {plan.preprocessing.model_dump_json()}"
-    key = hashlib.sha256(identity.encode()).hexdigest()
-    index = _read_index(folder)
-    if index is None or index["key"] != key:
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            _build(snapshot.of_split(split), snapshot.labels, plan, temporary, key, on_item)
-            os.replace(temporary, folder)
-        except OSError as error:
-            raise StorageError(
-                f"The training images could not be cached ({error.strerror}). Free some disk space and try again."
-            ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        index = _read_index(folder)
-    if index is None:
-        raise StorageError("The cache of the training images is damaged; try again.")
-    return _open(folder, index)
+    index = plane_cache.open_cache(
+        folder, identity, lambda empty: _build(items, snapshot.labels, plan, empty, on_item)
+    )
+    return PlaneCache(
+        plane_cache.open_images(folder, index),
+        np.memmap(folder / CLASSES_FILE, str(index["class_type"]), "r"),
+        np.array(index["marked"], dtype=bool),
+    )
 
 
 def class_numbers(labels: tuple[Label, ...], mask: Array) -> Array:
@@ -186,106 +167,35 @@ def crops_per_plane(cache: PlaneCache, plan: Plan) -> npt.NDArray[np.int64]:
     return np.clip(np.rint(np.sqrt(cache.shapes.prod(axis=1) / window)), 1, MOST_CROPS).astype(np.int64)
 
 
-def sample_seed(seed: int, epoch: int, position: int) -> int:
-    """Return the seed of one sample: by training seed, epoch and place in it, so never by worker or timing."""
-    return int(np.random.SeedSequence((seed, epoch, position)).generate_state(1, np.uint32)[0])
-
-
 def _build(
     items: tuple[SnapshotItem, ...],
     labels: tuple[Label, ...],
     plan: Plan,
     folder: Path,
-    key: str,
-    on_item: Callable[[int, int], None],
-) -> None:
-    """Write images, classes and, last, the index."""
+    on_item: OnItem,
+) -> plane_cache.Index:
+    """Write images and classes; return the index."""
     preprocessing = plan.preprocessing
-    shapes = [
-        grid_shape(_plane_shape(item), item.info, preprocessing)
-        for item in items
-        for _ in range(item.info.slices)
-    ]
-    starts = np.concatenate([[0], np.cumsum([height * width for height, width in shapes])])
     class_type = np.dtype(np.uint8 if len(labels) < 256 else np.uint16)
-    total = int(starts[-1])
-    _check_space(folder.parent, total * (2 * preprocessing.channels + class_type.itemsize))
-    folder.mkdir(parents=True)
-    images = np.memmap(folder / "images.f16", np.float16, "w+", shape=(total * preprocessing.channels,))
-    classes = np.memmap(folder / "classes.bin", class_type, "w+", shape=(total,))
-    marked: list[bool] = []
-    for done, item in enumerate(items):
-        for values, numbers in _planes_of(item, labels, plan):
-            start = int(starts[len(marked)])
-            stop = start + numbers.size
-            images[start * preprocessing.channels : stop * preprocessing.channels] = values.ravel()
-            classes[start:stop] = numbers.ravel()
-            marked.append(bool(numbers.any()))
-        on_item(done + 1, len(items))
-    images.flush()
-    classes.flush()
-    index = {
-        "key": key,
-        "shapes": shapes,
-        "items": [number for number, item in enumerate(items) for _ in range(item.info.slices)],
-        "slices": [plane for item in items for plane in range(item.info.slices)],
-        "marked": marked,
-        "channels": preprocessing.channels,
-        "class_type": class_type.name,
-    }
-    (folder / INDEX_FILE).write_text(json.dumps(index))
 
+    def grid_of(item: SnapshotItem) -> tuple[int, int]:
+        return grid_shape(plane_shape(item), item.info, preprocessing)
 
-def _planes_of(item: SnapshotItem, labels: tuple[Label, ...], plan: Plan) -> Iterator[tuple[Array, Array]]:
-    """Yield every plane of an item at the network's grid: float16 values and class numbers."""
-    try:
-        image = read_image(item.image_path, item.info)
-        scale = measure_scale(image, plan.preprocessing)
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"The image of case {item.case_name} cannot be used ({error}).") from error
-    numbers = class_numbers(labels, read_labels(item)).reshape(item.info.slices, *_plane_shape(item))
-    grid = grid_shape(_plane_shape(item), item.info, plan.preprocessing)
-    for index in range(item.info.slices):
-        values = prepare_plane(image.plane(index), item.info, plan.preprocessing, scale)
-        yield fit_to_grid(values, grid).astype(np.float16), fit_mask(numbers[index], grid)
-
-
-def _plane_shape(item: SnapshotItem) -> tuple[int, int]:
-    height, width = item.info.spatial_shape[-2:]
-    return height, width
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < needed + SPARE_BYTES:
-        raise StorageError(
-            f"The training images need {needed / 2**30:.1f} GiB of disk, {free / 2**30:.1f} GiB are free; "
-            "free some space, or train with a smaller input_size."
-        )
-
-
-def _read_index(folder: Path) -> dict[str, object] | None:
-    try:
-        index = json.loads((folder / INDEX_FILE).read_text())
-    except (OSError, ValueError):
-        return None
-    return index if isinstance(index, dict) and "key" in index else None
-
-
-def _open(folder: Path, index: dict[str, object]) -> PlaneCache:
-    shapes = np.array(index["shapes"], dtype=np.int64).reshape(-1, 2)
-    sizes = shapes.prod(axis=1)
-    return PlaneCache(
-        images=np.memmap(folder / "images.f16", np.float16, "r"),
-        classes=np.memmap(folder / "classes.bin", str(index["class_type"]), "r"),
-        shapes=shapes,
-        starts=np.cumsum(sizes) - sizes,
-        items=np.array(index["items"], dtype=np.int64),
-        slices=np.array(index["slices"], dtype=np.int64),
-        marked=np.array(index["marked"], dtype=bool),
-        channels=int(str(index["channels"])),
+    index = plane_cache.write_images(
+        folder, items, grid_of, preprocessing, on_item, extra_bytes=class_type.itemsize
     )
+    total = sum(height * width for height, width in index["shapes"])
+    classes = np.memmap(folder / CLASSES_FILE, class_type, "w+", shape=(total,))
+    marked: list[bool] = []
+    start = 0
+    for item in items:
+        for numbers in class_numbers(labels, read_labels(item)).reshape(item.info.slices, *plane_shape(item)):
+            fitted = fit_mask(numbers, grid_of(item))
+            classes[start : start + fitted.size] = fitted.ravel()
+            start += fitted.size
+            marked.append(bool(fitted.any()))
+    classes.flush()
+    return index | {"marked": marked, "class_type": class_type.name}
 
 
 def _crop(

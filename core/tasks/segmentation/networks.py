@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from core.learning.encoders import unknown_name_message
 from core.tasks.segmentation.classic_unet import ClassicUnet
-from core.tasks.segmentation.spec import NetworkSpec, unknown_name_message
+from core.tasks.segmentation.spec import NetworkSpec
 
 _FROZEN = "_is_encoder_frozen"  # what ClassicUnet.train and SMP's train ask
 

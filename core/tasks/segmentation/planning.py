@@ -9,23 +9,24 @@ import numpy as np
 
 from core.errors import TrainingError
 from core.imaging.stored import read_image
-from core.learning.snapshot import Snapshot, SnapshotItem
-from core.readings.stored import read_mask
-from core.tasks.segmentation.augmentation import AugmentationPlan, plan_augmentation
-from core.tasks.segmentation.settings import SegmentationSettings
-from core.tasks.segmentation.spec import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    NetworkSpec,
-    Preprocessing,
-    check_input_size,
-    round_up,
+from core.learning.intake import (
+    ValueRange,
+    check_cases,
+    check_channels,
+    plan_channels,
+    plan_intensities,
+    sample_pixels,
 )
+from core.learning.preprocessing import Preprocessing, round_up
+from core.learning.snapshot import Snapshot, SnapshotItem
+from core.learning.variation import AugmentationPlan, plan_augmentation
+from core.readings.stored import read_mask
+from core.tasks.segmentation.settings import SegmentationSettings
+from core.tasks.segmentation.spec import NetworkSpec, check_input_size
 from core.types import Array, Label
 
 SAMPLED_ITEMS = 150
 PLANES_PER_ITEM = 5
-SAMPLED_PIXELS = 4096
 MAP_SIZE = 8  # side of the coarse map of where each label lies
 MIRROR_TOLERANCE = 0.3  # share by which the map may differ from its mirror image before mirroring is left out
 MIXED_SHARE = 0.05  # share of either polarity from which data count as mixed
@@ -100,48 +101,17 @@ class Plan:
         return (_rounded(full[0] * share, self.spec.stride), _rounded(full[1] * share, self.spec.stride))
 
 
-def check_snapshot(snapshot: Snapshot) -> list[str]:
-    """Check that training can start, and return warnings.
-
-    Raises:
-        TrainingError: one sentence on what is missing.
-    """
-    if not snapshot.items:
-        raise TrainingError(
-            "The project has no cases with a reference reading; import labels or annotate some images first."
-        )
-    if not snapshot.labels:
-        raise TrainingError("The project has no labels; add at least one.")
-    train, val = snapshot.of_split("train"), snapshot.of_split("val")
-    if not train:
-        raise TrainingError("No case is in the training split; assign splits first.")
-    if not val:
-        raise TrainingError(
-            "No case is in the validation split; assign splits so that some patients validate the model."
-        )
-    shared = {item.patient_key for item in train} & {
-        item.patient_key for item in (*val, *snapshot.of_split("test"))
-    }
-    if shared:
-        raise TrainingError(
-            f"{len(shared)} patient(s) have cases in training and in another split; assign splits by patient."
-        )
-    return _count_warnings(train, val)
-
-
 def check_start(snapshot: Snapshot, settings: SegmentationSettings) -> None:
     """Check quickly that data and settings go together, without reading all images.
 
     Raises:
         TrainingError: one sentence on what does not.
     """
-    check_snapshot(snapshot)
+    check_cases(snapshot)
     train = snapshot.of_split("train")
     if not _any_marked(train):
         raise TrainingError(NOTHING_MARKED)
-    channels = max(item.info.channels for item in train)
-    if channels > 4 and settings.channels == "auto":
-        raise TrainingError(f"Images may have 1 to 4 channels, these have {channels}; choose other images.")
+    check_channels(train, settings.channels)
 
 
 def make_plan(snapshot: Snapshot, settings: SegmentationSettings, device: str = "cpu") -> Plan:
@@ -150,7 +120,7 @@ def make_plan(snapshot: Snapshot, settings: SegmentationSettings, device: str = 
     Raises:
         TrainingError: when data and settings do not go together.
     """
-    check_snapshot(snapshot)
+    check_cases(snapshot)
     return plan_from(measure(snapshot), snapshot.labels, settings, device)
 
 
@@ -160,7 +130,7 @@ def plan_from(
     """Decide from a measured fingerprint."""
     kind = "cuda" if device.startswith("cuda") else "cpu"
     try:
-        channels = _channels(fingerprint, settings)
+        channels = plan_channels(fingerprint.channels, settings.channels, settings.weights)
         spec = NetworkSpec(
             architecture=settings.architecture,
             encoder=settings.encoder,
@@ -248,8 +218,7 @@ def _measure_item(item: SnapshotItem, values: list[int]) -> _Measured:
     for index in chosen:
         plane, marked = np.asarray(image.plane(index), dtype=np.float32), label_planes[index]
         grey = plane.mean(axis=-1) if plane.ndim == 3 else plane
-        flat = grey[np.isfinite(grey)]
-        pixels.append(flat[:: max(1, flat.size // SAMPLED_PIXELS)])
+        pixels.append(sample_pixels(grey))
         foreground = marked > 0
         if foreground.any() and not foreground.all():
             contrasts.append(float(np.nanmean(grey[foreground]) - np.nanmean(grey[~foreground])))
@@ -308,30 +277,6 @@ def _any_marked(items: tuple[SnapshotItem, ...]) -> bool:
     return any(read_labels(item).any() for item in items)
 
 
-def _count_warnings(train: tuple[SnapshotItem, ...], val: tuple[SnapshotItem, ...]) -> list[str]:
-    warnings = []
-    if len({item.patient_key for item in train}) < 5:
-        warnings.append(f"Only {len(train)} training case(s): expect a model that knows little but these.")
-    if len({item.patient_key for item in val}) < 3:
-        warnings.append("Fewer than 3 validation patients: the validation numbers say little.")
-    channels = {item.info.channels for item in (*train, *val)}
-    if len(channels) > 1:
-        warnings.append("Grey and colour images are mixed; grey ones are repeated to colour.")
-    return warnings
-
-
-def _channels(fingerprint: Fingerprint, settings: SegmentationSettings) -> int:
-    if settings.channels == "grey":
-        return 1
-    if settings.channels == "colour":
-        return 3
-    if fingerprint.channels > 4:
-        raise ValueError(
-            f"Images may have 1 to 4 channels, these have {fingerprint.channels}; set channels=grey."
-        )
-    return 3 if settings.weights == "hub" and fingerprint.channels < 3 else fingerprint.channels
-
-
 def _has_light_decoder(settings: SegmentationSettings) -> bool:
     return settings.decoder == "light" and settings.architecture in ("Unet", "UnetPlusPlus", "MAnet")
 
@@ -343,28 +288,9 @@ def _plan_preprocessing(
     if fit == "auto":
         fit = "patch" if max(fingerprint.height, fingerprint.width) > RESIZE_LONGEST else "resize"
     height, width = _input_shape(fingerprint, settings, fit, spec.stride, kind)
-    normalisation = settings.normalisation
-    if normalisation == "auto":
-        # Hounsfield units mean the same in every scan; elsewhere each image is its own measure.
-        normalisation = "range" if fingerprint.modalities == ("CT",) else "zscore"
-    imagenet = settings.weights == "hub" and spec.in_channels == 3 and normalisation != "zscore"
-    return Preprocessing(
-        normalisation=normalisation,
-        window_center=(fingerprint.low + fingerprint.high) / 2,
-        window_width=max(fingerprint.high - fingerprint.low, 1e-3),
-        range_low=fingerprint.low,
-        range_high=max(fingerprint.high, fingerprint.low + 1e-3),
-        mean=IMAGENET_MEAN if imagenet else _centre(normalisation, spec.in_channels, 0.5),
-        std=IMAGENET_STD if imagenet else _centre(normalisation, spec.in_channels, 0.25),
-        channels=spec.in_channels,
-        input_height=height,
-        input_width=width,
-        fit=fit,
-    )
-
-
-def _centre(normalisation: str, channels: int, value: float) -> tuple[float, ...] | None:
-    return None if normalisation == "zscore" else (value,) * channels
+    values = ValueRange(fingerprint.low, fingerprint.high, fingerprint.modalities)
+    intensities = plan_intensities(settings.normalisation, settings.weights, spec.in_channels, values)
+    return Preprocessing(**intensities, input_height=height, input_width=width, fit=fit)
 
 
 def _input_shape(

@@ -14,9 +14,7 @@ from torch import nn
 from core.errors import WeightsError
 from core.learning.devices import autocast_for, memory_format_of
 from core.learning.package import load_weights, read_card
-from core.readings.reading import Mask
-from core.tasks.segmentation.networks import build_network
-from core.tasks.segmentation.preprocessing import (
+from core.learning.planes import (
     FloatArray,
     IntensityScale,
     channels_message,
@@ -27,8 +25,11 @@ from core.tasks.segmentation.preprocessing import (
     prepare_plane,
     undo_fit_rows,
 )
+from core.learning.preprocessing import Preprocessing
+from core.readings.reading import Mask
+from core.tasks.segmentation.networks import build_network
 from core.tasks.segmentation.sliding_window import Windows, blend_windows
-from core.tasks.segmentation.spec import NetworkSpec, Preprocessing, check_input_size
+from core.tasks.segmentation.spec import NetworkSpec, check_input_size
 from core.tasks.task import PredictOptions
 from core.types import Array, Image
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.tasks.segmentation.preprocessing import FloatArray
+from core.learning.planes import FloatArray
 
 # Width of the Gaussian as a share of the window; nnU-Net's and MONAI's value.
 SIGMA_SHARE = 0.125

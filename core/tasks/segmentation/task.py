@@ -81,10 +81,11 @@ class SegmentationTask:
 
     def check(self, snapshot: Snapshot, settings: BaseModel) -> list[str]:
         """Return warnings; raise TrainingError with one sentence when training cannot start."""
-        from core.tasks.segmentation.planning import check_snapshot, check_start
+        from core.learning.intake import check_cases
+        from core.tasks.segmentation.planning import check_start
 
         check_start(snapshot, _own(settings))
-        return check_snapshot(snapshot)
+        return check_cases(snapshot)
 
     def train(self, request: TrainingRequest, on_event: OnEvent, should_stop: ShouldStop) -> TrainingResult:
         """Train, or resume, until done or ``should_stop()``; write the model package to ``out_dir``."""
@@ -103,7 +104,8 @@ class SegmentationTask:
     ) -> list[tuple[Any, Reading | None]]:
         """Return ``count`` augmented (display image yx/yxc uint8, mask or None) pairs of the middle plane."""
         from core.imaging.windows import default_window, to_display
-        from core.tasks.segmentation.augmentation import plan_augmentation, preview_samples
+        from core.learning.variation import plan_augmentation
+        from core.tasks.segmentation.augmentation import preview_samples
 
         middle = image.info.slices // 2
         array = reading.array if isinstance(reading, Mask) else None

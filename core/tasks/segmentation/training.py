@@ -6,10 +6,9 @@ training that was killed and resumed on a CPU ends with the same weights as one 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,12 +17,13 @@ import torch
 from torch import nn
 
 from core.errors import TrainingError
-from core.learning.devices import autocast_for, memory_format_of, seed_everything
+from core.learning.course import Course, Pace
+from core.learning.devices import memory_format_of, seed_everything
 from core.learning.ema import WeightAverage
 from core.learning.feed import Feed, choose_workers
+from core.learning.optimiser import build_optimiser, precision_for, set_learning_rate
 from core.learning.package import write_package
-from core.learning.sampling import HardCaseSampler
-from core.learning.schedule import learning_rate_share
+from core.learning.sampling import HardCaseSampler, sample_seed
 from core.learning.weights import WeightsReport, load_initial_weights
 from core.tasks.segmentation.augmentation import build_augmentation
 from core.tasks.segmentation.card import make_card, metrics_of
@@ -34,18 +34,15 @@ from core.tasks.segmentation.data import (
     SampleMaker,
     crops_per_plane,
     open_cache,
-    sample_seed,
 )
 from core.tasks.segmentation.losses import build_loss
 from core.tasks.segmentation.networks import build_network, freeze_encoder, unfreeze_encoder
 from core.tasks.segmentation.planning import Plan, make_plan
-from core.tasks.segmentation.run import Pace, Run, plan_event
+from core.tasks.segmentation.run import Run, plan_event
 from core.tasks.segmentation.settings import SegmentationSettings
 from core.tasks.segmentation.validation import ValidationData, ValidationScores, validate
 from core.tasks.task import OnEvent, ShouldStop, TrainingRequest, TrainingResult
 from core.types import Split
-
-EVENT_SECONDS = 0.5
 
 
 class _Stopped(Exception):
@@ -65,17 +62,19 @@ def train(request: TrainingRequest, on_event: OnEvent, should_stop: ShouldStop) 
     try:
         run = prepare(request, on_event, should_stop, started)
         if run.resume():
-            on_event({"kind": "note", "message": f"Resumed in epoch {run.progress.epoch + 1}."})
+            on_event({"kind": "note", "message": f"Resumed in epoch {run.course.progress.epoch + 1}."})
         reason = ""
         while not reason:
             train_epoch(run)
             reason = _end_epoch(run)
         return _finish(run, reason)
     except _Stopped:
-        if run is None or run.progress.step == 0:
+        if run is None or run.course.progress.step == 0:
             return TrainingResult({}, 0, time.perf_counter() - started, stopped=True, reason="stopped")
         run.save()
-        return TrainingResult({}, run.progress.epoch, run.seconds, stopped=True, reason="stopped")
+        return TrainingResult(
+            {}, run.course.progress.epoch, run.course.seconds, stopped=True, reason="stopped"
+        )
     except torch.cuda.OutOfMemoryError as error:
         raise TrainingError(
             "The GPU has too little memory for these settings; choose a smaller batch_size, input_size or encoder."
@@ -118,48 +117,23 @@ def prepare(request: TrainingRequest, on_event: OnEvent, should_stop: ShouldStop
             plan=plan,
             loss=loss,
             device=request.device,
-            precision=partial(precision_for, settings, request.device),
+            precision=partial(precision_for, settings.mixed_precision, request.device),
         ),
         initial=initial,
         on_event=on_event,
         should_stop=should_stop,
-        pace=Pace(started),
+        course=Course(settings, len(val_cache), Pace(started)),
     )
-
-
-def build_optimiser(network: nn.Module, settings: SegmentationSettings) -> torch.optim.Optimizer:
-    """Build the optimiser; biases and norms, which have one dimension, are not pulled to zero."""
-    groups: list[dict[str, Any]] = [
-        {
-            "params": [value for value in network.parameters() if value.ndim > 1],
-            "weight_decay": settings.weight_decay,
-        },
-        {"params": [value for value in network.parameters() if value.ndim <= 1], "weight_decay": 0.0},
-    ]
-    rate, momentum = settings.learning_rate, settings.momentum
-    if settings.optimiser == "sgd":
-        return torch.optim.SGD(groups, rate, momentum=momentum, nesterov=momentum > 0, fused=True)
-    if settings.optimiser == "adam":
-        return torch.optim.Adam(groups, rate, fused=True)
-    return torch.optim.AdamW(groups, rate, fused=True)
-
-
-def precision_for(settings: SegmentationSettings, device: str) -> AbstractContextManager[Any]:
-    """Return a fresh context that computes in the precision the settings ask for."""
-    if settings.mixed_precision == "off":
-        return nullcontext()
-    if settings.mixed_precision == "bf16":
-        return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
-    return autocast_for(device)
 
 
 def train_epoch(run: Run) -> None:
     """Train on the rest of this epoch's samples, or until the budget is used."""
-    progress = run.progress
+    progress = run.course.progress
     if progress.position == 0:
         order = run.sampler.order(progress.epoch, at_least=run.plan.batch_size)
         crops = np.repeat(order, run.crops[order])
         run.order = np.random.default_rng((run.settings.seed, progress.epoch)).permutation(crops)
+        run.course.samples = len(run.order)
     run.network.train()
     if progress.epoch < run.settings.freeze_encoder_epochs:
         freeze_encoder(run.network)
@@ -169,23 +143,23 @@ def train_epoch(run: Run) -> None:
         for batch in batches:
             if run.should_stop():
                 raise _Stopped
-            if run.is_over:
+            if run.course.is_over:
                 return
             train_step(run, batch)
             _tell_step(run)
-            if run.is_checkpoint_due() and progress.step > 1:
+            if run.course.is_checkpoint_due() and progress.step > 1:
                 run.save()
     progress.position = len(run.order)
 
 
 def batch_keys(run: Run) -> Iterator[list[SampleKey]]:
     """Yield what each batch consists of; asked for some batches ahead of the network."""
-    epoch, size, order, budget = run.progress.epoch, run.plan.batch_size, run.order, run.budget
-    for first in range(run.progress.position, len(order), size):
+    epoch, size, order, budget = run.course.progress.epoch, run.plan.batch_size, run.order, run.course.budget
+    for first in range(run.course.progress.position, len(order), size):
         places = range(first, min(first + size, len(order)))
         if len(places) == 1 and first > 0:
             return  # batch norm cannot learn from a single sample
-        height, width = run.plan.input_shape(budget.progress(epoch + first / len(order), run.seconds))
+        height, width = run.plan.input_shape(budget.progress(epoch + first / len(order), run.course.seconds))
         yield [
             SampleKey(int(order[place]), sample_seed(run.settings.seed, epoch, place), height, width)
             for place in places
@@ -196,11 +170,9 @@ def train_step(run: Run, batch: Batch) -> None:
     """Take one step: forward, loss, backward, clip, move the weights, average them."""
     begun = time.perf_counter()
     settings, device = run.settings, run.request.device
-    rate = settings.learning_rate * learning_rate_share(settings.schedule, run.share_done, settings.warmup)
-    for group in run.optimiser.param_groups:
-        group["lr"] = rate
+    set_learning_rate(run.optimiser, run.course.learning_rate)
     images, targets = (one.to(device, non_blocking=True) for one in (batch.images, batch.targets))
-    with precision_for(settings, device):
+    with precision_for(settings.mixed_precision, device):
         logits = run.network(images)
     loss = run.loss(logits, targets)
     total = loss + settings.l1 * _absolute_sum(run.optimiser) if settings.l1 > 0 else loss
@@ -212,8 +184,8 @@ def train_step(run: Run, batch: Batch) -> None:
     if run.average is not None:
         run.average.update(run.network)
     run.seen.append((batch.planes, _difficulty(logits.detach(), targets), loss.detach()))
-    run.progress.position += len(images)
-    run.progress.step += 1
+    run.course.progress.position += len(images)
+    run.course.progress.step += 1
     _note_pace(run, time.perf_counter() - begun, images)
 
 
@@ -255,69 +227,36 @@ def _difficulty(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def _note_pace(run: Run, seconds: float, images: torch.Tensor) -> None:
-    """Smooth the time of one sample, scaled to the full input size."""
+    """Note the time of one sample, scaled to the full input size."""
     full = run.plan.preprocessing.input_height * run.plan.preprocessing.input_width
     sample = seconds / len(images) * full / (images.shape[2] * images.shape[3])
-    known = run.pace.sample_seconds
-    run.pace.sample_seconds = 0.8 * known + 0.2 * sample if known else sample
+    run.course.note_sample_seconds(sample)
 
 
 def _tell_step(run: Run) -> None:
     """Report the step, at most twice a second; stop when the loss is no number."""
-    now = time.perf_counter()
-    if now - run.pace.told_at < EVENT_SECONDS:
+    if not run.course.is_telling_due():
         return
-    run.pace.told_at = now
     run.collect_losses()
-    progress, done = run.progress, run.share_done
-    loss = progress.loss_sum / max(1, progress.loss_count)
-    _check_loss(loss, progress.epoch)
-    per_epoch = math.ceil(len(run.order) / run.plan.batch_size)
-    by_epochs = run.settings.epochs * per_epoch if run.settings.epochs else math.inf
-    by_time = progress.step / done if run.settings.minutes and done > 0 else math.inf
-    steps = min(by_epochs, by_time)
-    run.on_event(
-        {
-            "kind": "step",
-            "step": progress.step,
-            "steps": progress.step if math.isinf(steps) else max(progress.step, round(steps)),
-            "epoch": progress.epoch + 1,
-            "loss": loss,
-            "lr": run.optimiser.param_groups[0]["lr"],
-            "progress": done,
-            "eta_seconds": run.budget.eta_seconds(run.epochs_done, run.seconds),
-        }
-    )
-
-
-def _check_loss(loss: float, epoch: int) -> None:
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"The loss is no number any more in epoch {epoch + 1}; choose a smaller learning_rate."
-        )
+    run.course.check_loss()
+    run.on_event(run.course.step_event(run.plan.batch_size))
 
 
 def _end_epoch(run: Run) -> str:
     """Validate when due, keep the best weights, report, save; return why training ends, or nothing."""
-    progress = run.progress
+    course = run.course
     run.collect_losses()
-    loss = progress.loss_sum / max(1, progress.loss_count)
-    _check_loss(loss, progress.epoch)
-    over = run.is_over
-    scores = _validate(run) if over or run.is_validation_due() else None
-    progress.epoch, progress.position = progress.epoch + 1, 0
-    progress.loss_sum, progress.loss_count = 0.0, 0
+    course.check_loss()
+    loss, over = course.mean_loss, course.is_over
+    scores = _validate(run) if over or course.is_validation_due() else None
+    course.end_epoch()
     if scores is not None:
         _keep_best(run, scores)
     _tell_epoch(run, loss, scores)
-    patience = run.settings.early_stopping_patience
-    if over:
-        return "budget used"
-    if 0 < patience <= progress.validations_without_gain:
-        return f"no gain in {patience} validations"
-    if progress.epoch == 1 or run.is_checkpoint_due():
+    reason = course.reason_to_end(over)
+    if not reason and (course.progress.epoch == 1 or course.is_checkpoint_due()):
         run.save()
-    return ""
+    return reason
 
 
 def _validate(run: Run) -> ValidationScores:
@@ -330,32 +269,27 @@ def _validate(run: Run) -> ValidationScores:
     begun = time.perf_counter()
     with nullcontext() if run.average is None else run.average.applied_to(run.network):
         scores = validate(run.network, run.validation, keep_going)
-    run.progress.validation_seconds = time.perf_counter() - begun
-    run.progress.validated_at = run.seconds
+    run.course.note_validation(begun)
     return scores
 
 
 def _keep_best(run: Run, scores: ValidationScores) -> None:
     """Keep a copy of the weights when their mean Dice is the best so far."""
-    progress = run.progress
-    if run.best_scores is not None and scores.mean_dice <= progress.best_dice:
-        progress.validations_without_gain += 1
+    if not run.course.note_score(scores.mean_dice):
         return
     weights = run.network.state_dict() if run.average is None else run.average.average
     run.best_weights = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}
     run.best_scores = scores
-    progress.best_dice, progress.best_epoch = scores.mean_dice, progress.epoch
-    progress.validations_without_gain = 0
 
 
 def _tell_epoch(run: Run, loss: float, scores: ValidationScores | None) -> None:
     event: dict[str, Any] = {
         "kind": "epoch",
-        "epoch": run.progress.epoch,
+        "epoch": run.course.progress.epoch,
         "train_loss": loss,
         "lr": run.optimiser.param_groups[0]["lr"],
-        "seconds": round(run.seconds, 2),
-        "progress": run.share_done,
+        "seconds": round(run.course.seconds, 2),
+        "progress": run.course.share_done,
     }
     if scores is not None:
         event |= {"val_loss": scores.loss, "val_dice": scores.mean_dice}
@@ -371,4 +305,4 @@ def _finish(run: Run, reason: str) -> TrainingResult:
         raise TrainingError("Training ended before its first validation; give it more time.")
     write_package(run.request.out_dir, run.best_weights, make_card(run, run.best_scores))
     metrics = metrics_of(run.best_scores, run.request.snapshot)
-    return TrainingResult(metrics, run.progress.epoch, run.seconds, reason=reason)
+    return TrainingResult(metrics, run.course.progress.epoch, run.course.seconds, reason=reason)

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from core.imaging.stored import read_image
+from core.learning.planes import undo_fit
 from core.learning.snapshot import SnapshotItem
 from core.tasks.segmentation.data import PlaneCache, class_numbers, middle_window
 from core.tasks.segmentation.planning import Plan, read_labels
 from core.tasks.segmentation.prediction import SegmentationPredictor
-from core.tasks.segmentation.preprocessing import undo_fit
 from core.tasks.task import PredictOptions
 from core.types import Array, Label
 

@@ -5,13 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.tasks.segmentation.augmentation import (
-    LEVELS,
-    AugmentationPlan,
-    build_augmentation,
-    plan_augmentation,
-    preview_samples,
-)
+from core.learning.variation import LEVELS, AugmentationPlan, plan_augmentation
+from core.tasks.segmentation.augmentation import build_augmentation, preview_samples
 from core.tasks.segmentation.settings import make_settings
 
 

@@ -11,11 +11,14 @@ import torch
 
 from core.errors import StorageError, TrainingError
 from core.imaging.stored import hash_array, read_image, write_array
+from core.learning import plane_cache
 from core.learning.feed import Feed
+from core.learning.planes import measure_scale, prepare_plane
+from core.learning.sampling import sample_seed
+from core.learning.variation import LEVELS
 from core.readings.reading import Mask
 from core.readings.stored import write_reading
-from core.tasks.segmentation import data
-from core.tasks.segmentation.augmentation import LEVELS, build_augmentation
+from core.tasks.segmentation.augmentation import build_augmentation
 from core.tasks.segmentation.data import (
     SampleKey,
     SampleMaker,
@@ -23,10 +26,8 @@ from core.tasks.segmentation.data import (
     crops_per_plane,
     middle_window,
     open_cache,
-    sample_seed,
 )
 from core.tasks.segmentation.planning import Plan, make_plan
-from core.tasks.segmentation.preprocessing import measure_scale, prepare_plane
 from core.tasks.segmentation.settings import make_settings
 from core.types import ImageInfo, Label
 from tests.core.tasks.segmentation.samples import SIZE, SMALL, make_snapshot
@@ -81,7 +82,7 @@ def test_stopping_or_a_full_disk_leaves_nothing_half_written(
     with pytest.raises(KeyboardInterrupt):
         open_cache(snapshot, "val", plan, folder, stop)
     assert list(folder.parent.iterdir()) == []
-    monkeypatch.setattr(data, "SPARE_BYTES", 2**62)
+    monkeypatch.setattr(plane_cache, "SPARE_BYTES", 2**62)
     with pytest.raises(StorageError, match="free"):
         open_cache(snapshot, "val", plan, folder, quiet)
     assert list(folder.parent.iterdir()) == []

@@ -8,14 +8,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from core.learning.encoders import ENCODERS
+from core.learning.preprocessing import Preprocessing
 from core.tasks.segmentation.networks import build_network, freeze_encoder, unfreeze_encoder
-from core.tasks.segmentation.spec import (
-    ARCHITECTURES,
-    ENCODERS,
-    NetworkSpec,
-    Preprocessing,
-    check_input_size,
-)
+from core.tasks.segmentation.spec import ARCHITECTURES, NetworkSpec, check_input_size
 
 SMALL = NetworkSpec(architecture="classic_unet", base_features=4)
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from core.errors import TrainingError
+from core.learning.intake import check_cases
 from core.learning.snapshot import Snapshot
 from core.readings.reading import Mask
 from core.readings.stored import write_reading
 from core.tasks.segmentation.planning import (
     Fingerprint,
-    check_snapshot,
     check_start,
     make_plan,
     measure,
@@ -103,7 +103,7 @@ def test_a_fingerprint_says_what_the_images_are(tmp_path: Path) -> None:
 def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
     snapshot = make_snapshot(tmp_path / "data")
     settings = make_settings({})
-    assert check_snapshot(replace(snapshot, items=snapshot.items)) == []
+    assert check_cases(replace(snapshot, items=snapshot.items)) == []
     train, val = snapshot.of_split("train"), snapshot.of_split("val")
     cases = {
         "no cases with a reference": (),
@@ -122,5 +122,5 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
 
 
 def test_few_cases_are_warned_about(tmp_path: Path) -> None:
-    warnings = check_snapshot(make_snapshot(tmp_path / "data", train=2, val=1))
+    warnings = check_cases(make_snapshot(tmp_path / "data", train=2, val=1))
     assert len(warnings) == 2

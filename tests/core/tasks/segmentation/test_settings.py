@@ -9,15 +9,10 @@ from typing import get_args
 import pytest
 
 from core.errors import TrainingError
+from core.learning.knobs import GROUPS
 from core.tasks.segmentation import SEGMENTATION
 from core.tasks.segmentation.presets import PRESETS
-from core.tasks.segmentation.settings import (
-    GROUPS,
-    LossName,
-    SegmentationSettings,
-    make_settings,
-    settings_from_text,
-)
+from core.tasks.segmentation.settings import LossName, SegmentationSettings, make_settings, settings_from_text
 
 
 def test_values_arrive_typed() -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from core.tasks.segmentation.spec import Preprocessing
+from core.learning.preprocessing import Preprocessing
 from core.types import Array, Image, ImageInfo
 
 FloatArray = npt.NDArray[np.float32]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.tasks.segmentation.preprocessing import (
+from core.learning.planes import (
     fit_mask,
     fit_to_grid,
     grid_shape,
@@ -16,7 +16,7 @@ from core.tasks.segmentation.preprocessing import (
     undo_fit,
     undo_fit_rows,
 )
-from core.tasks.segmentation.spec import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from core.learning.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from core.types import Image, ImageInfo
 
 
