@@ -72,20 +72,27 @@ def finer_info(info: ImageInfo, factors: Sequence[int]) -> ImageInfo:
         info: the coarse image.
         factors: one per spatial axis of the layout, (y, x) or (z, y, x) or (t, y, x).
     """
-    spatial = info.spatial_shape
-    if len(factors) != len(spatial):
-        raise ValueError(f"factors must be {len(spatial)} numbers, got {tuple(factors)}.")
-    shape = tuple(size * factor for size, factor in zip(spatial, factors, strict=True))
+    shape = tuple(size * factor for size, factor in zip(info.spatial_shape, factors, strict=True))
+    return _regridded(info, shape, tuple(float(factor) for factor in factors))
+
+
+def coarser_info(info: ImageInfo, factors: Sequence[int]) -> ImageInfo:
+    """Describe the same field of view with whole times fewer pixels; what makes no whole one is cut off."""
+    shape = tuple(size // factor for size, factor in zip(info.spatial_shape, factors, strict=True))
+    return _regridded(info, shape, tuple(1 / factor for factor in factors))
+
+
+def _regridded(info: ImageInfo, shape: tuple[int, ...], ratios: tuple[float, ...]) -> ImageInfo:
+    """Give an image other pixels in the same place; ``ratios`` are new pixels per old one of each spatial axis."""
     spacing, affine = info.spacing_mm, info.affine_lps
     if spacing is not None:
-        spacing = tuple(step / factor for step, factor in zip(spacing, factors[-len(spacing) :], strict=True))
+        spacing = tuple(step / ratio for step, ratio in zip(spacing, ratios[-len(spacing) :], strict=True))
     if affine is not None:
-        along_z = factors[0] if info.is_volume else 1
-        steps = np.array([factors[-1], factors[-2], along_z], np.float64)
-        finer = np.diag([*(1 / steps), 1.0])
-        finer[:3, 3] = (1 / steps - 1) / 2
-        affine = to_rows(np.asarray(affine, np.float64) @ finer)
-    channels = info.shape[len(spatial) :]
+        steps = 1 / np.array([ratios[-1], ratios[-2], ratios[0] if info.is_volume else 1.0])
+        moved = np.diag([*steps, 1.0])
+        moved[:3, 3] = (steps - 1) / 2
+        affine = to_rows(np.asarray(affine, np.float64) @ moved)
+    channels = info.shape[len(shape) :]
     return replace(info, shape=shape + channels, spacing_mm=spacing, affine_lps=affine)
 
 

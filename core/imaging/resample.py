@@ -6,14 +6,15 @@ Pixel i covers [i, i + 1), and both grids cover the same field of view: pixel ce
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
-from scipy.ndimage import gaussian_filter1d
 
 from core.types import Array
+
+if TYPE_CHECKING:  # SciPy is imported where it is used: pages read the names of the reductions from here
+    from scipy import sparse
 
 Reduction = Literal["bicubic", "area", "nearest", "kspace"]
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
@@ -60,7 +61,11 @@ def reduce(plane: Array, factors: tuple[int, int], kind: Reduction, sigma: float
 def reduce_axis(plane: Array, axis: int, coarse: int, kind: Reduction, sigma: float = 0.0) -> FloatArray:
     """Blur one axis and bring it to ``coarse`` pixels, which need not divide its length ("kspace": must not exceed)."""
     if sigma > 0:
-        plane = gaussian_filter1d(np.asarray(plane, np.float32), sigma, axis, mode="reflect", truncate=TRUNCATE)
+        from scipy.ndimage import gaussian_filter1d
+
+        plane = gaussian_filter1d(
+            np.asarray(plane, np.float32), sigma, axis, mode="reflect", truncate=TRUNCATE
+        )
     if kind == "kspace":
         return _crop_spectrum(plane, axis, coarse)
     return _along(reducing_matrix(kind, plane.shape[axis], coarse), plane, axis)
@@ -68,6 +73,8 @@ def reduce_axis(plane: Array, axis: int, coarse: int, kind: Reduction, sigma: fl
 
 def lift(plane: Array, factors: tuple[int, int], kind: Reduction, sigma: float = 0.0) -> FloatArray:
     """Return the smallest fine plane that ``reduce`` turns into this coarse one (its pseudo-inverse)."""
+    from scipy import sparse
+
     for axis, factor in enumerate(factors):
         if factor == 1:
             continue
@@ -95,6 +102,8 @@ def enlarging_matrix(coarse: int, fine: int) -> sparse.csr_array:
 @lru_cache(maxsize=64)
 def reducing_matrix(kind: Reduction, fine: int, coarse: int, sigma: float = 0.0) -> sparse.csr_array:
     """Return the (coarse, fine) matrix of ``reduce_axis`` with its blur, for every kind but "kspace"."""
+    from scipy import sparse
+
     if kind == "nearest":
         taps = np.floor((np.arange(coarse) + 0.5) * fine / coarse).astype(np.int64)[:, None]
         matrix = _from_taps(taps, np.ones(taps.shape), fine)
@@ -152,12 +161,15 @@ def _blurring_matrix(length: int, sigma: float) -> sparse.csr_array:
 
 def _from_taps(taps: Array, weights: Array, columns: int) -> sparse.csr_array:
     """Build a matrix from each row's columns and weights; equal columns add up."""
+    from scipy import sparse
+
     rows = np.repeat(np.arange(len(taps)), taps.shape[1])
     return sparse.csr_array((weights.ravel(), (rows, taps.ravel())), shape=(len(taps), columns))
 
 
 @lru_cache(maxsize=32)
 def _gram_solver(kind: Reduction, fine: int, coarse: int, sigma: float) -> Any:
+    from scipy import sparse
     from scipy.sparse.linalg import splu
 
     matrix = reducing_matrix(kind, fine, coarse, sigma)

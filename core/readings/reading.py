@@ -176,7 +176,8 @@ class RestoredImage:
     def misfit(self, info: ImageInfo) -> str | None:
         """Say in a sentence why this cannot be an image restored from another; None when it can."""
         if self.info.channels != info.channels:
-            return f"The finer image has {self.info.channels} channels, the image has {info.channels}; they must be equal."
+            given, wanted = str(self.info.channels), str(info.channels)
+            return f"The finer image has {given} channels, the image has {wanted}; they must be equal."
         factors = self.factors(info)
         if factors is None:
             given, wanted = _size(self.info.spatial_shape), _size(info.spatial_shape)

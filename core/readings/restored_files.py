@@ -40,7 +40,9 @@ def read_restored(path: Path, info: ImageInfo) -> RestoredImage:
     images = [item.image for item in found if isinstance(item, Found)]
     if len(images) != 1:
         reason = next((item.reason for item in found if not isinstance(item, Found)), "")
-        raise LabelError(reason or f"{path.name} holds {len(images)} images; one finer image a case is needed.")
+        raise LabelError(
+            reason or f"{path.name} holds {len(images)} images; one finer image a case is needed."
+        )
     reading = RestoredImage(np.asarray(images[0].array), images[0].info)
     misfit = reading.misfit(info)
     if misfit is not None:
@@ -187,7 +189,7 @@ def _png_values(array: Array) -> Array | None:
     channels = 1 if array.ndim == 2 else array.shape[2]
     if array.dtype == np.uint8 and channels in (1, 3):
         return array.reshape(array.shape[:2]) if channels == 1 else array
-    if array.dtype.kind in "iu" and channels == 1 and 0 <= int(array.min()) and int(array.max()) <= 65535:
+    if array.dtype.kind in "iu" and channels == 1 and int(array.min()) >= 0 and int(array.max()) <= 65535:
         return array.reshape(array.shape[:2]).astype(np.uint16)
     return None
 

@@ -1,6 +1,7 @@
 """The tasks Sightline can do. ``TASKS`` is the one literal list; everything else asks it by name."""
 
 from core.tasks.segmentation import SEGMENTATION
+from core.tasks.super_resolution import SUPER_RESOLUTION
 from core.tasks.task import TaskTable
 
-TASKS = TaskTable((SEGMENTATION,))
+TASKS = TaskTable((SEGMENTATION, SUPER_RESOLUTION))

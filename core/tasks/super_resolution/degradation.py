@@ -95,7 +95,11 @@ def _degrade_twice(fine: Array, factors: tuple[int, int], chain: Degradation, ra
         sigma = float(random.uniform(*chain.blur))
         for axis, factor in enumerate(factors):
             if factor > 1:
-                size = target[axis] if share_or_none is None else max(target[axis], round(share * fine.shape[axis]))
+                size = (
+                    target[axis]
+                    if share_or_none is None
+                    else max(target[axis], round(share * fine.shape[axis]))
+                )
                 plane = reduce_axis(plane, axis, size, chain.reduction, sigma)
         plane = disturb(plane, chain, random)
     return np.ascontiguousarray(plane, np.float32)

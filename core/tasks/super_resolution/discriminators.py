@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -29,12 +30,11 @@ class UnetDiscriminator(nn.Module):
         widths = [features, 2 * features, 4 * features, 8 * features]
         self.first = nn.Conv2d(channels, features, 3, padding=1)
         self.down = nn.ModuleList(
-            spectral_norm(nn.Conv2d(given, made, 4, 2, 1, bias=False))
-            for given, made in zip(widths[:-1], widths[1:], strict=True)
+            spectral_norm(nn.Conv2d(given, made, 4, 2, 1, bias=False)) for given, made in pairwise(widths)
         )
         self.up = nn.ModuleList(
             spectral_norm(nn.Conv2d(given, made, 3, 1, 1, bias=False))
-            for given, made in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            for given, made in pairwise(widths[::-1])
         )
         self.last = nn.ModuleList(
             spectral_norm(nn.Conv2d(features, features, 3, 1, 1, bias=False)) for _ in range(2)
@@ -63,7 +63,7 @@ class PlainDiscriminator(nn.Module):
         super().__init__()
         widths = [channels, features, 2 * features, 4 * features]
         layers: list[nn.Module] = []
-        for given, made in zip(widths[:-1], widths[1:], strict=True):
+        for given, made in pairwise(widths):
             layers += [nn.Conv2d(given, made, 3, padding=1), nn.LeakyReLU(SLOPE)]
             layers += [nn.Conv2d(made, made, 4, 2, 1, bias=False), nn.GroupNorm(1, made), nn.LeakyReLU(SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 1))

@@ -27,6 +27,8 @@ def build_network(spec: NetworkSpec) -> nn.Module:
     network = _Residual(spec)
     network.apply(_start_small)
     nn.init.zeros_(network.last_layer.weight)
+    if network.last_layer.bias is not None:
+        nn.init.zeros_(network.last_layer.bias)
     return network
 
 
@@ -231,12 +233,12 @@ def _conv(given: int, made: int) -> nn.Conv2d:
 
 
 def _start_small(module: nn.Module) -> None:
-    """Draw Kaiming's weights; those inside dense blocks are scaled down."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    if isinstance(module, DenseBlock):
-        for inner in module.modules():
-            if isinstance(inner, nn.Conv2d):
-                inner.weight.data.mul_(SMALL_START)
+    """Draw a dense block's weights after Kaiming, scaled down; other layers keep torch's own beginning."""
+    if not isinstance(module, DenseBlock):
+        return
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+            layer.weight.data.mul_(SMALL_START)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

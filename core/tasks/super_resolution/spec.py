@@ -98,7 +98,9 @@ class Degradation(BaseModel):
             if not 0 <= ends[0] <= ends[1] <= most:
                 raise ValueError(f"{name} must be two rising numbers from 0 to {most:g}, got {ends}.")
         if self.jpeg_quality is not None and not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 100:
-            raise ValueError(f"jpeg_quality must be two rising numbers from 1 to 100, got {self.jpeg_quality}.")
+            raise ValueError(
+                f"jpeg_quality must be two rising numbers from 1 to 100, got {self.jpeg_quality}."
+            )
         if self.reduction == "kspace" and (self.blur[1] > 0 or self.second_order):
             raise ValueError(
                 "Cropping k-space is a blur of its own; set blur to 0 and second_order off, or another reduction."

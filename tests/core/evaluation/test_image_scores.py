@@ -89,7 +89,10 @@ def test_equal_images_have_no_psnr_and_small_ones_no_ssim() -> None:
 
 @pytest.mark.parametrize(
     ("found", "scoring", "says"),
-    [((8, 9), {"data_range": 255}, "one shape"), ((8, 8), {"data_range": 255, "border": 4}, "leaves nothing")],
+    [
+        ((8, 9), {"data_range": 255}, "one shape"),
+        ((8, 8), {"data_range": 255, "border": 4}, "leaves nothing"),
+    ],
 )
 def test_what_cannot_be_scored(found: tuple[int, int], scoring: dict[str, float], says: str) -> None:
     truth = np.zeros((8, 8), np.uint8)

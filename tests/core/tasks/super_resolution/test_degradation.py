@@ -75,13 +75,17 @@ def test_every_named_degradation_gives_a_coarse_plane(
     assert coarse.shape == (48 // factors[0], 60 // factors[1], *shape[2:])
     assert coarse.dtype == np.float32
     assert np.isfinite(coarse).all()
-    assert np.array_equal(coarse, degrade(fine, factors, DEGRADATIONS[name], draws(1)))  # same chance, same plane
+    assert np.array_equal(
+        coarse, degrade(fine, factors, DEGRADATIONS[name], draws(1))
+    )  # same chance, same plane
     assert abs(coarse.mean() - fine.mean()) < 0.05
 
 
 def test_the_clean_one_is_the_reduction_and_the_blur_is_drawn() -> None:
     fine = draws().random((48, 60)).astype(np.float32)
-    assert np.array_equal(degrade(fine, (4, 4), DEGRADATIONS["clean"], draws()), reduce(fine, (4, 4), "bicubic"))
+    assert np.array_equal(
+        degrade(fine, (4, 4), DEGRADATIONS["clean"], draws()), reduce(fine, (4, 4), "bicubic")
+    )
     blurred = Degradation(blur=(1.0, 1.0), reduction="area")
     expected = reduce(gaussian_filter(fine, 1.0), (4, 4), "area")
     assert np.abs(degrade(fine, (4, 4), blurred, draws()) - expected).max() < 1e-5
