@@ -37,10 +37,10 @@ Run = Callable[..., Done]
 def sightline(home: Path) -> Run:
     """Call ``sightline(*words)`` with this test's home; returns code, stdout, stderr."""
 
-    def run(*words: object, timeout: float = 240) -> Done:
+    def run(*words: object, timeout: float = 240, folder: Path = ROOT) -> Done:
         command = [sys.executable, "-m", "core", *map(str, words)]
-        env = {**os.environ, "SIGHTLINE_HOME": str(home), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, timeout=timeout)
+        env = {**os.environ, "SIGHTLINE_HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder, timeout=timeout)
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run

@@ -18,6 +18,7 @@ from core.readings.reading import Mask
 from core.tasks.segmentation.settings import make_settings
 from core.types import Image, ImageInfo, make_labels
 from core.workspace.records import NewCase
+from core.workspace.workspace import Workspace
 from tests.core.jobs.test_runner import kill, wait_until
 from tests.core.tasks.segmentation.samples import SMALL, disc
 
@@ -38,8 +39,11 @@ def epochs_of(queue: JobQueue, job: Job) -> dict[int, float]:
 
 @pytest.fixture
 def project(queue: JobQueue) -> None:
-    """Twelve discs with masks, dealt into train and val."""
-    workspace = queue.workspace
+    make_discs(queue.workspace)
+
+
+def make_discs(workspace: Workspace) -> None:
+    """Make a project of twelve discs with masks, dealt into train and val."""
     made = workspace.create_project("Discs", "segmentation", make_labels(["disc"]))
     for number in range(12):
         picture, truth = disc(number, 1)
