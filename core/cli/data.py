@@ -11,6 +11,7 @@ import typer
 from core.cli.console import Console, HomeOption, JsonOption, console, table
 from core.errors import SightlineError
 from core.jobs.payloads import DEFAULT_READER, ExportPayload, ImportPayload
+from core.readings.label_formats import LABEL_FORMATS
 from core.tasks import TASKS
 from core.types import SPLITS, Split, make_labels
 
@@ -88,22 +89,22 @@ def set_reference(
 def import_command(
     project: ProjectArgument,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders or zips of images.")],
-    labels: Annotated[Path | None, typer.Option(help="File, folder or zip with masks.")] = None,
-    file_format: Annotated[str, typer.Option("--format", help="auto, masks or nifti.")] = "auto",
+    labels: Annotated[Path | None, typer.Option(help="File, folder or zip with labels.")] = None,
+    file_format: Annotated[str, typer.Option("--format", help=f"{', '.join(LABEL_FORMATS)}.")] = "auto",
     label_map: Annotated[str | None, typer.Option(help="1=nerve,2=vessel or any=nucleus.")] = None,
     table_file: Annotated[Path | None, typer.Option("--table", help="CSV with one row an image.")] = None,
     columns: Annotated[str | None, typer.Option(help="file=file,patient=patient_id,split=split")] = None,
-    reader: Annotated[str, typer.Option(help="Whose masks these are.")] = DEFAULT_READER,
+    reader: Annotated[str, typer.Option(help="Whose labels these are.")] = DEFAULT_READER,
     split: Annotated[str | None, typer.Option(help="Put all images into train, val or test.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring images, and masks of the same names, into a project."""
+    """Bring images, and labels of the same names (masks, COCO, VOC, YOLO, CSV ...), into a project."""
     from core.readings.label_values import parse_label_map
 
     chosen_split = as_split(split)
-    if file_format not in ("auto", "masks", "nifti"):
-        raise typer.BadParameter(f"--format must be auto, masks or nifti, got {file_format!r}.")
+    if file_format not in LABEL_FORMATS:
+        raise typer.BadParameter(f"--format must be one of {', '.join(LABEL_FORMATS)}, got {file_format!r}.")
     with console(home, as_json) as out:
         missing = [
             str(path) for path in [*paths, labels, table_file] if path is not None and not path.exists()
@@ -168,13 +169,23 @@ def split_command(
 
 def export_command(
     project: ProjectArgument,
-    file_format: Annotated[str, typer.Option("--format", help="masks (PNG), nifti, csv; see the task.")],
+    file_format: Annotated[
+        str, typer.Option("--format", help="masks, nifti, csv, coco, voc, yolo; see the task.")
+    ],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
     reader: Annotated[str | None, typer.Option(help="Whose readings; the reference unless named.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only cases of this split.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Score from which a model's boxes are written; its own rule unless given."
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write one reader's readings to files."""
+    chosen_split = as_split(split)
     with console(home, as_json) as out:
         found = out.workspace.get_project(project)
         formats = TASKS[found.task].exporters
@@ -185,6 +196,8 @@ def export_command(
             format=file_format,
             reader=reader,
             out=str(out_dir.resolve()),
+            split=chosen_split,
+            threshold=threshold,
         )
         result = out.run_job(payload, f"Export {project}")
         out.result(result, f"{result['files']} files in {result['path']}.")

@@ -78,7 +78,8 @@ def predict_command(
     paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Images to run on.")] = None,
     out_dir: Annotated[Path | None, typer.Option("--out", help="Folder for the results.")] = None,
     file_format: Annotated[
-        str | None, typer.Option("--format", help="png (volumes as NIfTI), nifti, csv; see the task.")
+        str | None,
+        typer.Option("--format", help="png (volumes as NIfTI), nifti, csv, coco ...; see the task."),
     ] = None,
     project: Annotated[str | None, typer.Option(help="Run on this project's cases instead of files.")] = None,
     split: Annotated[str | None, typer.Option(help="With --project: only this split.")] = None,

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from core.imaging.found import Found
 from core.imaging.phantom_dicom import write_dicom_series
 from core.imaging.phantoms import Phantom, blood_smear, ct_chest, dermoscopy, ultrasound
 from core.imaging.scan import scan
 from core.jobs.context import JobContext
-from core.readings.reading import Mask
+from core.readings.reading import Boxes, Mask, Reading, ReadingKind
 from core.settings import load_settings
+from core.tasks import TASKS
 from core.types import Image
 from core.workspace.records import NewCase, Project
 
@@ -30,6 +33,7 @@ class Demo:
     patients: int
     per_patient: int
     as_dicom: bool = False
+    task: str = "segmentation"
 
 
 DEMOS = (
@@ -39,7 +43,11 @@ DEMOS = (
     Demo("Demo: cysts on ultrasound (synthetic)", "ultrasound", ultrasound, patients=8, per_patient=2),
     Demo("Demo: skin lesions (synthetic)", "dermoscopy", dermoscopy, patients=12, per_patient=1),
     Demo("Demo: blood cells (synthetic)", "blood smear", blood_smear, patients=6, per_patient=2),
-)
+    Demo(
+        "Demo: counting blood cells (synthetic)", "blood smear", blood_smear, patients=8, per_patient=2,
+        task="detection",
+    ),
+)  # fmt: skip
 
 
 def run_demo(context: JobContext) -> dict[str, Any]:
@@ -58,7 +66,7 @@ def run_demo(context: JobContext) -> dict[str, Any]:
 def _make(context: JobContext, demo: Demo, demo_number: int) -> int:
     workspace = context.workspace
     phantoms = [demo.make(1000 * demo_number + seed) for seed in range(demo.patients * demo.per_patient)]
-    project = workspace.create_project(demo.name, "segmentation", phantoms[0].labels)
+    project = workspace.create_project(demo.name, demo.task, phantoms[0].labels)
     for number, phantom in enumerate(phantoms):
         context.raise_if_stopped()
         patient = f"synthetic-{demo_number}-{number // demo.per_patient + 1}"
@@ -71,7 +79,23 @@ def _make(context: JobContext, demo: Demo, demo_number: int) -> int:
 
 def _add(context: JobContext, project: Project, new: NewCase, phantom: Phantom) -> None:
     case = context.workspace.add_case(project.id, new)
-    context.workspace.save_reading(case.id, READER, Mask(phantom.truth), note="exact truth", actor="demo")
+    truth = TRUTHS[TASKS[project.task].reading_kind](phantom)
+    context.workspace.save_reading(case.id, READER, truth, note="exact truth", actor="demo")
+
+
+def _boxes(phantom: Phantom) -> Boxes:
+    """Return the boxes of what was drawn, cut at the picture's edges."""
+    height, width = phantom.image.info.spatial_shape[-2:]
+    table = np.array([one.box_xyxy for one in phantom.boxes], np.float32).reshape(-1, 4)
+    table = table.clip(0, np.array([width, height, width, height], np.float32))
+    labels = np.array([one.label for one in phantom.boxes], np.uint16)
+    return Boxes(table, labels, np.zeros(len(table), np.int32))
+
+
+TRUTHS: dict[ReadingKind, Callable[[Phantom], Reading]] = {
+    "mask": lambda phantom: Mask(phantom.truth),
+    "boxes": _boxes,
+}
 
 
 def _through_dicom(context: JobContext, phantom: Phantom, patient: str) -> Image:

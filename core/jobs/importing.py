@@ -1,4 +1,4 @@
-"""The import job: images become cases, masks become readings, and every refused file is named."""
+"""The import job: images become cases, labels become readings, and every refused file is named."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from core.imaging.found import Found, Skipped, patient_key
 from core.imaging.scan import count_sources, scan
 from core.jobs.context import JobContext
 from core.jobs.image_table import ImageTable, read_table
+from core.jobs.label_import import LabelItem, LabelRequest, read_labels
 from core.jobs.payloads import ImportPayload
+from core.readings.label_formats import as_format
 from core.readings.label_values import LabelMap
-from core.readings.masks import read_mask_noting
-from core.readings.match import file_stem, match_by_stem
+from core.readings.match import file_stem
 from core.settings import load_settings
+from core.tasks import TASKS
 from core.types import SPLITS, Split
 from core.workspace.records import Case, NewCase, Project
 
-IMAGES_SHARE = 0.8  # of the progress bar, when masks follow
+IMAGES_SHARE = 0.8  # of the progress bar, when labels follow
 MAX_NAMED = 1000  # skipped files that are listed one by one
 
 
@@ -43,7 +45,7 @@ class Outcome:
 
 
 def run_import(context: JobContext) -> dict[str, Any]:
-    """Import images and masks; safe to run again after a crash, because known images are recognised."""
+    """Import images and labels; safe to run again after a crash, because known images are recognised."""
     payload = ImportPayload.model_validate(context.job.payload)
     project = context.workspace.get_project(payload.project)
     table = read_table(Path(payload.table), payload.columns) if payload.table else ImageTable({})
@@ -140,29 +142,50 @@ def _import_labels(
     context: JobContext, project: Project, payload: ImportPayload, path: Path, outcome: Outcome
 ) -> None:
     root, files = label_files(path, context.work_dir / "labels")
-    names = {file: shown_name(str(file.relative_to(root)), payload.display_names) for file in files}
-    match = match_by_stem(list(outcome.by_source), [Path(names[file]) for file in files])
-    file_of = {Path(name): file for file, name in names.items()}
-    for label in match.unmatched_labels:
-        outcome.skip(label.name, label.reason)
-    for number, (source, label_file) in enumerate(match.pairs.items(), start=1):
-        _add_reading(context, project, payload, outcome, (source, file_of[label_file]))
-        share = IMAGES_SHARE + (1 - IMAGES_SHARE) * number / len(match.pairs)
-        context.progress(share, f"{outcome.readings} masks in")
-        context.raise_if_stopped()
     if not files:
-        raise LabelError(f"No mask files were found at {path.name}; check the path.")
+        raise LabelError(f"No label files were found at {path.name}; check the path.")
+    request = LabelRequest(
+        root=root if len(files) > 1 else path,
+        shown={file: shown_name(str(file.relative_to(root)), payload.display_names) for file in files},
+        images={source: case.info for source, case in outcome.by_source.items()},
+        labels=project.labels,
+        kind=TASKS[project.task].reading_kind,
+        format=as_format(payload.format),
+        label_map=as_label_map(payload.label_map),
+    )
+    for item in read_labels(request):
+        _take_label(context, payload, item, outcome)
+        share = IMAGES_SHARE + (1 - IMAGES_SHARE) * item.share
+        context.progress(share, f"{outcome.readings} readings in")
+        context.raise_if_stopped()
+
+
+def _take_label(context: JobContext, payload: ImportPayload, item: LabelItem, outcome: Outcome) -> None:
+    for problem in item.problems:
+        outcome.skip(problem.where, problem.reason)
+    outcome.warnings.extend(item.notes)
+    if item.image is None or item.reading is None:
+        return
+    case = outcome.by_source[item.image]
+    try:
+        context.workspace.save_reading(
+            case.id, payload.reader, item.reading, note="imported", actor="import"
+        )  # fmt: skip
+    except SightlineError as error:
+        outcome.skip(item.image, str(error))
+        return
+    outcome.readings += 1
 
 
 def label_files(path: Path, unpacked: Path) -> tuple[Path, list[Path]]:
-    """Return (folder the names are relative to, mask files) of a file, folder or zip.
+    """Return (folder the names are relative to, label files) of a file, folder or zip.
 
     Raises:
         FileRefused: when the archive is not safe to unpack.
         LabelError: when nothing is there.
     """
     if not path.exists():
-        raise LabelError(f"There are no masks at {path}; check the path.")
+        raise LabelError(f"There are no labels at {path}; check the path.")
     if path.is_file() and is_zip(path):
         if not unpacked.exists():  # a resumed job finds what its first attempt unpacked
             unpack_zip(path, unpacked, load_settings())
@@ -178,21 +201,6 @@ def _visible_files(folder: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
         if path.is_file() and not path.is_symlink() and not hidden:
             yield path
-
-
-def _add_reading(
-    context: JobContext, project: Project, payload: ImportPayload, outcome: Outcome, pair: tuple[str, Path]
-) -> None:
-    source, file = pair
-    case = outcome.by_source[source]
-    try:
-        mask, notes = read_mask_noting(file, case.info, project.labels, as_label_map(payload.label_map))
-        context.workspace.save_reading(case.id, payload.reader, mask, note="imported", actor="import")
-    except SightlineError as error:
-        outcome.skip(shown_name(file.name, payload.display_names), str(error))
-        return
-    outcome.warnings.extend(notes)
-    outcome.readings += 1
 
 
 def as_label_map(raw: dict[str, str] | None) -> LabelMap | None:

@@ -18,11 +18,12 @@ class Payload(BaseModel):
 
 
 class ImportPayload(Payload):
-    """Bring images, and masks that belong to them, into a project.
+    """Bring images, and labels that belong to them, into a project.
 
     Attributes:
         paths: files, folders or archives with images.
-        labels: file, folder or archive with masks, matched to images by file stem.
+        labels: file, folder or archive with labels, matched to images by file name.
+        format: one of ``core.readings.label_formats.LABEL_FORMATS``.
         label_map: mask value (as text, or "any") to label name; None when values are the project's own.
         table: CSV with one row an image; ``columns`` says which column is file, patient, split.
         staging: folder of uploaded files, deleted when the job is done.
@@ -74,12 +75,22 @@ class EvaluatePayload(Payload):
 
 
 class ExportPayload(Payload):
-    """Write one reader's readings to files; ``format`` is one of the task's."""
+    """Write one reader's readings to files.
+
+    Attributes:
+        format: one of the task's.
+        reader: whose; the reference's unless named.
+        out: folder to write to.
+        split: only cases of this split.
+        threshold: score from which a model's boxes are written; None takes the model's own rule.
+    """
 
     project: int
     format: str
     reader: str | None = None
     out: str
+    split: Split | None = None
+    threshold: float | None = Field(default=None, ge=0, le=1)
 
 
 class PreviewPayload(Payload):

@@ -15,6 +15,7 @@ from core.jobs.payloads import PredictPayload
 from core.learning.devices import pick_device
 from core.learning.package import read_card
 from core.readings.export import Exporter, ExportItem
+from core.readings.reading import Boxes
 from core.settings import load_settings
 from core.tasks import TASKS
 from core.tasks.task import PredictOptions
@@ -130,7 +131,9 @@ def predict_files(
                 skipped.append({"path": found.source, "reason": str(error)})
                 continue
             on_file(found.source)
-            yield ExportItem(found.name, found.image.info, reading, str(card["name"]))
+            if isinstance(reading, Boxes):
+                reading = reading.decided(request.threshold)
+            yield ExportItem(found.name, found.image.info, reading, str(card["name"]), found.source)
 
     try:
         request.out.mkdir(parents=True, exist_ok=True)

@@ -98,6 +98,7 @@ class Course:
         pace: measured times.
         progress: where training stands.
         samples: of the epoch that is being trained; 0 before the first.
+        closing_validations: validations, counted in the length of one, that come after the last step.
     """
 
     settings: CourseSettings
@@ -105,6 +106,7 @@ class Course:
     pace: Pace
     progress: Progress = field(default_factory=Progress)
     samples: int = 0
+    closing_validations: float = 1.0
 
     @property
     def seconds(self) -> float:
@@ -120,7 +122,7 @@ class Course:
     def budget(self) -> Budget:
         """What may be used before the closing validation and the writing of the model."""
         limit = self.settings.minutes * 60
-        closing = self.validation_estimate() + CLOSING_SECONDS
+        closing = self.closing_validations * self.validation_estimate() + CLOSING_SECONDS
         return Budget(self.settings.epochs, max(limit - closing, limit / 2))
 
     @property

@@ -46,7 +46,8 @@ def build_optimiser(network: nn.Module, settings: OptimiserSettings) -> torch.op
     ]
     rate, momentum = settings.learning_rate, settings.momentum
     if settings.optimiser == "sgd":
-        return torch.optim.SGD(groups, rate, momentum=momentum, nesterov=momentum > 0, fused=True)
+        # Not fused: that form fails on weights which were frozen in the first steps and have no momentum yet.
+        return torch.optim.SGD(groups, rate, momentum=momentum, nesterov=momentum > 0)
     if settings.optimiser == "adam":
         return torch.optim.Adam(groups, rate, fused=True)
     return torch.optim.AdamW(groups, rate, fused=True)

@@ -150,6 +150,23 @@ def open_images(folder: Path, index: Index) -> PlaneImages:
     )
 
 
+def write_flat(path: Path, kind: npt.DTypeLike, planes: Iterable[Array], total: int) -> None:
+    """Write planes of whole numbers (labels, objects) one after the other, as the images' values lie."""
+    values = np.memmap(path, kind, "w+", shape=(total,))
+    start = 0
+    for plane in planes:
+        values[start : start + plane.size] = plane.ravel()
+        start += plane.size
+    values.flush()
+
+
+def flat_plane(values: Array, images: PlaneImages, number: int) -> Array:
+    """Return a plane (height, width) of what ``write_flat`` wrote."""
+    height, width = (int(length) for length in images.shapes[number])
+    start = int(images.starts[number])
+    return values[start : start + height * width].reshape(height, width)
+
+
 def plane_shape(item: SnapshotItem) -> tuple[int, int]:
     """Return (height, width) of an item's own planes."""
     height, width = item.info.spatial_shape[-2:]

@@ -29,12 +29,16 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class ExportItem:
-    """One reading to write: what was read, of which image, by whom."""
+    """One reading to write: what was read, of which image, by whom.
+
+    ``source`` is where the image came from; formats that name files take the file's name from it.
+    """
 
     case: str
     info: ImageInfo
     reading: Reading
     reader: str = ""
+    source: str = ""
 
     @property
     def mask(self) -> Mask:
@@ -113,12 +117,6 @@ def export_csv(items: Iterable[ExportItem], labels: tuple[Label, ...], out: Path
 
 
 Exporter = Callable[[Iterable[ExportItem], tuple[Label, ...], Path], list[Path]]
-MASK_EXPORTERS: dict[str, Exporter] = {
-    "masks": export_masks,
-    "png": export_masks,  # the same under the name that the terminal uses for files
-    "nifti": export_nifti,
-    "csv": export_csv,
-}
 
 
 def measure(item: ExportItem, labels: tuple[Label, ...]) -> Iterator[tuple[str | int | float, ...]]:
@@ -173,6 +171,11 @@ def _write_labels(labels: tuple[Label, ...], out: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text under a temporary name and rename it, so that a name never stands for half a file.
+
+    Raises:
+        StorageError: when the disk cannot take it.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,7 @@ def to_label_map(
     Raises:
         LabelError: for a label that is not in the set, or a number that nothing stands for.
     """
-    array = _whole_numbers(stored.array, name)
+    array = whole_numbers(stored.array, name)
     values = _values_in(array)
     known, rest = _known_values(labels, label_map, values, stored)
     array, values = _unscaled(array, values, known, stored.scale)
@@ -102,7 +102,12 @@ def _values_in(array: Array) -> Array:
     return np.unique(array)
 
 
-def _whole_numbers(array: Array, name: str) -> Array:
+def whole_numbers(array: Array, name: str) -> Array:
+    """Return stored numbers as whole ones.
+
+    Raises:
+        LabelError: when there are fractions among them.
+    """
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
     if array.dtype.kind == "f":

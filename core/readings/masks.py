@@ -55,10 +55,19 @@ def read_mask_noting(
         LabelError: another size or place than the image, or a value that no label stands for.
         FileRefused: the file is damaged or no mask.
     """
-    with refusing(path.name):
-        stored = _read_nifti_values(path, info) if is_nifti_name(path) else _read_picture_values(path, info)
-    array, notes = to_label_map(stored, labels, label_map, path.name)
+    array, notes = to_label_map(read_values(path, info), labels, label_map, path.name)
     return Mask(np.ascontiguousarray(array)), notes
+
+
+def read_values(path: Path, info: ImageInfo) -> StoredValues:
+    """Read the numbers of a mask file onto the grid of an image, whatever they stand for.
+
+    Raises:
+        LabelError: another size or place than the image.
+        FileRefused: the file is damaged or no mask.
+    """
+    with refusing(path.name):
+        return _read_nifti_values(path, info) if is_nifti_name(path) else _read_picture_values(path, info)
 
 
 def is_nifti_name(path: Path) -> bool:

@@ -93,6 +93,63 @@ def mask_to_polygons(mask: Array) -> list[Array]:
     return outlines
 
 
+def edge_outlines(mask: Array) -> tuple[list[Array], list[Array]]:
+    """Outline a mask along the edges of its pixels, with whole numbers for corners.
+
+    Pixels that touch at a corner only belong to different outlines. Unlike ``mask_to_polygons``, any rule of
+    filling gives the same pixels again, so that other programs do, too.
+
+    Args:
+        mask: bool or 0/1, ``yx``.
+
+    Returns:
+        (n, 2) x, y corners of each part, and of each hole; the first not repeated at the end.
+    """
+    ways = _edge_ways(np.asarray(mask) != 0)
+    parts: list[Array] = []
+    holes: list[Array] = []
+    while ways:
+        loop = _follow(ways)
+        after = np.roll(loop, -1, axis=0)
+        twice_area = (loop[:, 0] * after[:, 1] - after[:, 0] * loop[:, 1]).sum()
+        (parts if twice_area > 0 else holes).append(loop)
+    return parts, holes
+
+
+def _edge_ways(mask: Array) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """Return corner -> corners that a step along an edge leads to, with the marked pixel on the right."""
+    padded = np.pad(mask, 1).astype(np.int8)
+    ways: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    down, across = np.diff(padded, axis=0)[:, 1:-1], np.diff(padded, axis=1)[1:-1]
+    for steps, value, start, end in (
+        (down, 1, (0, 0), (1, 0)), (down, -1, (1, 0), (0, 0)),
+        (across, -1, (0, 0), (0, 1)), (across, 1, (0, 1), (0, 0)),
+    ):  # fmt: skip
+        y, x = np.nonzero(steps == value)
+        for column, row in zip(x.tolist(), y.tolist(), strict=True):
+            here = (column + start[0], row + start[1])
+            ways.setdefault(here, []).append((column + end[0], row + end[1]))
+    return ways
+
+
+def _follow(ways: dict[tuple[int, int], list[tuple[int, int]]]) -> Array:
+    """Take one closed outline out of ``ways``; corners on straight lines are left out."""
+    first = next(iter(ways))
+    points, here = [first], first
+    step = (0, 0)
+    while True:
+        choices = ways[here]
+        right = (here[0] - step[1], here[1] + step[0])  # where two outlines meet, stay at the same pixel
+        following = right if len(choices) > 1 and right in choices else choices[0]
+        choices.remove(following)
+        if not choices:
+            del ways[here]
+        step, here = (following[0] - here[0], following[1] - here[1]), following
+        if here == first:
+            return _without_straight_points(np.array(points, dtype=np.int64))
+        points.append(here)
+
+
 def _as_points(points_xy: Points) -> Array:
     points = np.asarray(points_xy, dtype=np.float64)
     if points.size == 0:

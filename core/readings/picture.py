@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
+from core.readings.outlines import mask_to_polygons
 from core.readings.reading import Boxes, Mask, Reading
 from core.types import Array, Label
 
 PREVIEW_OPACITY = 0.4
 LINE_SHARE = 1 / 320  # width of a box's line, as a share of the picture's longer side
 TEXT_SHARE = 1 / 45  # height of its text
+CROWDED = 24  # boxes from which on a picture shows no words
 
 
 def edges(marked: Array) -> Array:
@@ -77,35 +81,106 @@ def blend(picture: Array, marked: Array, color: tuple[int, int, int], strength: 
     picture[marked] = ((1 - strength) * picture[marked] + strength * np.array(color)).round().astype(np.uint8)
 
 
+@dataclass(frozen=True)
+class Frame:
+    """A rectangle on a picture: corners in its pixels, "#rrggbb", words beside it, and how bold its line is."""
+
+    corners: tuple[int, int, int, int]
+    color: str
+    words: str = ""
+    bold: float = 1.0
+
+
+def draw_frames(picture: Array, frames: Sequence[Frame]) -> Array:
+    """Draw rectangles with their words on a picture (y, x, 3 or 4); returns a new array."""
+    image = PilImage.fromarray(np.ascontiguousarray(picture))
+    pen = ImageDraw.Draw(image)
+    longest = max(picture.shape[:2])
+    font = ImageFont.load_default(max(9, round(longest * TEXT_SHARE)))
+    for frame in frames:
+        left, top, right, bottom = frame.corners
+        width = max(1, round(longest * LINE_SHARE * frame.bold))
+        pen.rectangle(
+            (left, top, max(left, right - 1), max(top, bottom - 1)), outline=frame.color, width=width
+        )  # fmt: skip
+    for frame in frames:  # words last, so that no line runs through them
+        if frame.words:
+            _write_beside(pen, frame.words, frame.corners[:2], frame.color, font)
+    return np.asarray(image)
+
+
+def frames_of(
+    boxes: Boxes,
+    labels: tuple[Label, ...],
+    scale_xy: tuple[float, float] = (1.0, 1.0),
+    words: bool | None = None,
+    chosen: int | None = None,
+) -> list[Frame]:
+    """Return what to draw for the boxes of one plane, in the colours of their labels.
+
+    Args:
+        boxes: objects of this plane.
+        labels: the project's labels; boxes of others are left out.
+        scale_xy: pixels of the picture per pixel of the image.
+        words: whether label and score stand beside each; None: while the picture is not crowded.
+        chosen: number of a box to be drawn bold and with its words.
+    """
+    by_value = {label.value: label for label in labels}
+    corners = np.rint(boxes.box_xyxy * (*scale_xy, *scale_xy)).astype(int).tolist()
+    every = len(boxes) <= CROWDED if words is None else words
+    frames = []
+    for number, (left, top, right, bottom) in enumerate(corners):
+        label = by_value.get(int(boxes.labels[number]))
+        if label is None:
+            continue
+        said = label.name if boxes.scores is None else f"{label.name} {boxes.scores[number]:.2f}"
+        picked = number == chosen
+        shown = said if every or picked else ""
+        frames.append(Frame((left, top, right, bottom), label.color, shown, 2.5 if picked else 1))
+    return sorted(frames, key=lambda frame: frame.bold)  # the chosen one over all others
+
+
 def draw_boxes(
-    base_rgb: Array, boxes: Boxes, labels: tuple[Label, ...], scale_xy: tuple[float, float] = (1.0, 1.0)
+    base_rgb: Array,
+    boxes: Boxes,
+    labels: tuple[Label, ...],
+    scale_xy: tuple[float, float] = (1.0, 1.0),
+    chosen: int | None = None,
+    bold: float = 1.0,
 ) -> Array:
-    """Draw the boxes of one plane with the name of their label and their score.
+    """Draw the boxes of one plane with the name of their label and their score; masks of objects as outlines.
 
     Args:
         base_rgb: uint8 of shape (y, x, 3).
         boxes: objects of this plane.
         labels: the project's labels with their colours.
         scale_xy: pixels of the picture per pixel of the image, for pictures that were enlarged.
+        chosen: number of a box to be drawn bold.
+        bold: width of all lines; more for pictures that are shown small.
 
     Returns:
         A new uint8 array of the same shape.
     """
+    picture = base_rgb if boxes.crops is None else _with_outlines(base_rgb, boxes, labels, scale_xy)
+    frames = frames_of(boxes, labels, scale_xy, chosen=chosen)
+    return draw_frames(picture, [replace(frame, bold=frame.bold * bold) for frame in frames])
+
+
+def _with_outlines(
+    base_rgb: Array, boxes: Boxes, labels: tuple[Label, ...], scale_xy: tuple[float, float]
+) -> Array:
     by_value = {label.value: label for label in labels}
-    picture = PilImage.fromarray(np.ascontiguousarray(base_rgb))
-    pen = ImageDraw.Draw(picture)
-    longest = max(base_rgb.shape[:2])
-    width = max(1, round(longest * LINE_SHARE))
-    font = ImageFont.load_default(max(9, round(longest * TEXT_SHARE)))
-    corners = np.rint(boxes.box_xyxy * (*scale_xy, *scale_xy)).astype(int)
-    for number, (left, top, right, bottom) in enumerate(corners.tolist()):
+    image = PilImage.fromarray(np.ascontiguousarray(base_rgb))
+    pen = ImageDraw.Draw(image)
+    for number, crop in enumerate(boxes.crops or ()):
         label = by_value.get(int(boxes.labels[number]))
         if label is None:
             continue
-        pen.rectangle((left, top, right - 1, bottom - 1), outline=label.color, width=width)
-        words = label.name if boxes.scores is None else f"{label.name} {boxes.scores[number]:.2f}"
-        _write_beside(pen, words, (left, top), label.color, font)
-    return np.asarray(picture)
+        corner = np.floor(boxes.box_xyxy[number, :2])
+        for outline in mask_to_polygons(crop):
+            points = ((outline + corner) * scale_xy).tolist()
+            pen.line([*map(tuple, points), tuple(points[0])], fill=label.color, width=1)
+    return np.asarray(image)
 
 
 def draw_reading(plane: Array, reading: Reading | None, labels: tuple[Label, ...]) -> Array:

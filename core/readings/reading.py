@@ -13,6 +13,10 @@ from core.imaging.computed import computed_by
 from core.types import Array, ImageInfo
 
 ReadingKind = Literal["mask", "boxes", "restored"]
+COLUMNS = {
+    "box_xyxy": np.float32, "labels": np.uint16, "planes": np.int32,
+    "scores": np.float32, "groups": np.int32, "crowds": np.bool_,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,12 @@ class Boxes:
         scores: float32 (n,) how sure a model is, 0 to 1; None for a person's boxes.
         crops: for each object a boolean mask of the pixels from floor(left), floor(top) to ceil(right),
             ceil(bottom); None where objects have boxes only.
+        groups: int32 (n,) number of the finding in space that a box is a slice of, from 1; None where nothing
+            links the planes (see ``core.readings.findings``).
+        crowds: bool (n,) True for a box around a crowd of objects that nobody counted: what a model finds inside
+            is neither right nor wrong; None where there is no crowd.
+        threshold: score from which the reader's boxes count by its own rule; those below are kept for curves and
+            for another choice. None: all count.
     """
 
     kind: ClassVar[ReadingKind] = "boxes"
@@ -79,11 +89,13 @@ class Boxes:
     planes: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32] | None = None
     crops: tuple[npt.NDArray[np.bool_], ...] | None = None
+    groups: npt.NDArray[np.int32] | None = None
+    crowds: npt.NDArray[np.bool_] | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         n = len(self.box_xyxy)
-        types = {"box_xyxy": np.float32, "labels": np.uint16, "planes": np.int32, "scores": np.float32}
-        for name, kind in types.items():
+        for name, kind in COLUMNS.items():
             column = getattr(self, name)
             if column is not None and (column.dtype != kind or len(column) != n):
                 raise ValueError(
@@ -120,19 +132,36 @@ class Boxes:
     def only(self, kept: Array) -> Boxes:
         """Return the objects chosen by a boolean mask or by numbers, in that order."""
         numbers = np.flatnonzero(kept) if kept.dtype == np.bool_ else kept
+
+        def chosen(column: Array | None) -> Array | None:
+            return None if column is None else column[numbers]
+
         return Boxes(
             self.box_xyxy[numbers],
             self.labels[numbers],
             self.planes[numbers],
-            None if self.scores is None else self.scores[numbers],
+            chosen(self.scores),
             None if self.crops is None else tuple(self.crops[number] for number in numbers),
+            chosen(self.groups),
+            chosen(self.crowds),
+            self.threshold,
         )
+
+    @property
+    def counted(self) -> Boxes:
+        """The single objects, without boxes around crowds: what to learn from and what to count."""
+        return self if self.crowds is None else self.only(~self.crowds)
 
     def at_threshold(self, threshold: float) -> Boxes:
         """Return the objects whose score reaches ``threshold``; a person's boxes all stay."""
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must lie in [0, 1], got {threshold}.")
         return self if self.scores is None else self.only(self.scores >= threshold)
+
+    def decided(self, threshold: float | None = None) -> Boxes:
+        """Return the objects that count: at ``threshold``, or by the reader's own rule when it is None."""
+        chosen = self.threshold if threshold is None else threshold
+        return self if chosen is None else self.at_threshold(chosen)
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,9 @@ def export_table(items: Iterable[ExportItem], labels: tuple[Label, ...], out: Pa
         reading = _restored(item)
         rows, columns = reading.info.spatial_shape[-2:]
         start = (item.case, item.reader, reading.computed, columns, rows, reading.info.slices)
-        for fact, value in (dict(reading.facts) or {"": ""}).items():
-            writer.writerow([safe_cell(cell) for cell in (*start, fact, value)])
+        facts: list[tuple[str, str | float]] = [*reading.facts.items()] or [("", "")]
+        for fact in facts:
+            writer.writerow([safe_cell(cell) for cell in (*start, *fact)])
     path = out / TABLE_FILE
     write_text(path, text.getvalue())
     return [path]

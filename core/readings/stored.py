@@ -17,6 +17,7 @@ from core.readings.reading import Boxes, Mask, Reading, ReadingKind, RestoredIma
 from core.types import Array, info_from_json, info_to_json
 
 Entries = dict[str, Array]
+OPTIONAL_COLUMNS = ("scores", "groups", "crowds")  # of boxes
 
 
 class Form(NamedTuple):
@@ -41,8 +42,12 @@ def _mask_from(entries: Entries) -> Mask:
 
 def _entries_of_boxes(boxes: Boxes) -> Entries:
     entries: Entries = {"box_xyxy": boxes.box_xyxy, "box_labels": boxes.labels, "box_planes": boxes.planes}
-    if boxes.scores is not None:
-        entries["box_scores"] = boxes.scores
+    for name in OPTIONAL_COLUMNS:
+        column = getattr(boxes, name)
+        if column is not None:
+            entries[f"box_{name}"] = column
+    if boxes.threshold is not None:
+        entries["box_threshold"] = np.array(boxes.threshold, np.float64)
     if boxes.crops is not None:
         bits = [crop.ravel() for crop in boxes.crops]
         entries["crop_bits"] = np.packbits(np.concatenate(bits)) if bits else np.zeros(0, np.uint8)
@@ -59,7 +64,9 @@ def _boxes_from(entries: Entries) -> Boxes:
         parts = np.split(bits, np.cumsum(sizes)[:-1]) if len(sizes) else []
         crops = tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
     columns = (entries["box_xyxy"], entries["box_labels"], entries["box_planes"])
-    return Boxes(*columns, entries.get("box_scores"), crops)
+    scores, groups, crowds = (entries.get(f"box_{name}") for name in OPTIONAL_COLUMNS)
+    threshold = float(entries["box_threshold"]) if "box_threshold" in entries else None
+    return Boxes(*columns, scores, crops, groups, crowds, threshold)
 
 
 def _entries_of_restored(restored: RestoredImage) -> Entries:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
@@ -59,17 +59,25 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How to run a model. ``threshold`` is a probability in [0, 1]; None takes the model's own rule.
+    """How to run a model.
 
-    For models that make images finer: ``blend`` is the share of their second stage's weights, 0 to 1;
-    ``consistent`` makes the result agree with its input, None where that is the model's own rule.
+    Attributes:
+        threshold: a probability or score in [0, 1]; None takes the model's own rule.
+        flips: average over mirrored copies, along the axes the model was trained on mirrored.
+        overlap: share of a window that the next one covers again; None takes the model's own.
+        device: where to compute.
+        keep_probabilities: also keep what another threshold would need: probabilities, or unsure objects.
+        across_labels: an object has one label only, so that boxes of different labels suppress each other.
+        blend: of models that make images finer: share of their second stage's weights, 0 to 1.
+        consistent: of the same: make the result agree with its input; None takes the model's own rule.
     """
 
     threshold: float | None = None
     flips: bool = True
-    overlap: float = 0.5
+    overlap: float | None = None
     device: str = "cpu"
     keep_probabilities: bool = True
+    across_labels: bool = False
     blend: float | None = None
     consistent: bool | None = None
 
@@ -170,6 +178,22 @@ class View:
     side: int
 
 
+class Shown(NamedTuple):
+    """A part of an image in one of the ways that are looked at beside each other.
+
+    Attributes:
+        name: "input" (its pixels enlarged), "bicubic", "restored", or "truth" where it is known.
+        blend: share of the second stage, of "restored".
+        plane: yx or yxc in the image's units and type, all on one fine grid.
+        facts: "psnr" where the truth is known; "consistency_db" of "restored".
+    """
+
+    name: str
+    blend: float | None
+    plane: Array
+    facts: dict[str, float]
+
+
 class ImageTruth(Protocol):
     """What a task offers besides when the image itself is the truth: its models are tried on images made coarse."""
 
@@ -184,7 +208,7 @@ class ImageTruth(Protocol):
 
     def look(
         self, package_dir: Path, image: Image, view: View, options: PredictOptions, degrade: bool
-    ) -> list[tuple[str, float | None, Array, dict[str, float]]]:
+    ) -> list[Shown]:
         """Restore a part of an image with every blend.
 
         Args:
@@ -195,8 +219,7 @@ class ImageTruth(Protocol):
             degrade: make the image coarse first, so that the truth is known.
 
         Returns:
-            (name, blend, plane yx/yxc on one fine grid, facts) for "input" (enlarged by pixels), "bicubic", "restored"
-            with each blend, and "truth" where it is known.
+            "input", "bicubic", "restored" with each blend, and "truth" where it is known.
         """
         ...
 

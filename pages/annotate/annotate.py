@@ -12,10 +12,13 @@ import streamlit as st
 from PIL import Image as PilImage
 
 from core.readings.picture import edges, label_rgb
+from core.readings.reading import Boxes, Mask, Reading, ReadingKind
 from core.types import Array, Label, Window
 from pages.annotate import desk as work
 from pages.annotate.desk import Desk, Place
+from pages.annotate.object_panel import boxes_picture, objects_panel
 from pages.annotate.painting import CANVAS_SIZES, make_view, plane_shape, whole, zoomed
+from pages.annotate.session import session_desk
 from pages.shared.canvas import MODES, Pen, Pictures, Tool, View, drawing_canvas, drawn
 from pages.shared.menu import CASES, IMPORT, PROJECTS
 from pages.shared.messages import empty_state, escape, show_errors
@@ -34,12 +37,22 @@ TOOLS: dict[Tool, tuple[str, str, str, str]] = {
     "box": ("Box", ":material/rectangle:", "X", "Drag a box; it is filled with the chosen label."),
     "zoom": ("Zoom", ":material/zoom_in:", "Z", "Drag a box around what you want to see larger."),
 }  # fmt: skip
+BOX_TOOLS: dict[Tool, tuple[str, str, str, str]] = {
+    "box": ("Box", ":material/rectangle:", "X", "Drag a box around an object; it gets the chosen label."),
+    "move": ("Move", ":material/open_with:", "V", "Drag an object to move it, an edge to resize it; click to choose."),
+    "zoom": TOOLS["zoom"],
+}  # fmt: skip
+TOOLS_OF: dict[ReadingKind, dict[Tool, tuple[str, str, str, str]]] = {"mask": TOOLS, "boxes": BOX_TOOLS}
 ERASER_COLOR = "#e0e0e0"
 ZOOM_COLOR = "#ffffff"
 SHORTCUTS = (
     "**1 … 9** label · **B** brush · **E** eraser · **P** polygon · **X** box · **Z** zoom · **U** undo · "
     "**+ / −** zoom buttons · **Page up / Page down** slice · **Shift+N / Shift+P** next / previous case · "
     "hold **Shift** while painting for a straight line"
+)
+BOX_SHORTCUTS = (
+    "**1 … 9** label · **X** box · **V** move, resize, choose · **D** delete the chosen object · **Z** zoom · "
+    "**U** undo · **Page up / Page down** slice · **Shift+N / Shift+P** next / previous case"
 )
 VERSIONS_SHOWN = 30
 SIZE_KEY = "annotate_canvas_size"
@@ -48,16 +61,9 @@ SIZE_KEY = "annotate_canvas_size"
 # --- state: names and numbers only -------------------------------------------------------------------------
 
 
-def _desk() -> Desk:
-    if "annotate_desk" not in st.session_state:
-        st.session_state["annotate_desk"] = Desk()
-    desk: Desk = st.session_state["annotate_desk"]
-    return desk
-
-
 def _on_marks() -> None:
     """Merge at once, before the script runs: a rerun or a page switch that follows cannot lose the stroke."""
-    desk, store, batches = _desk(), workspace(), drawn()
+    desk, store, batches = session_desk(), workspace(), drawn()
     work.merge(desk, store, batches)
 
 
@@ -72,7 +78,7 @@ def _choose(key: str, value: object) -> None:
 
 def _act(action: str, place: Place, argument: int | None = None) -> None:
     """Do one thing to the reading that is shown; a problem becomes a sentence."""
-    desk, store, batches = _desk(), workspace(), drawn()
+    desk, store, batches = session_desk(), workspace(), drawn()
     work.merge(desk, store, batches)
     with show_errors():
         if action == "undo":
@@ -102,7 +108,10 @@ def _go(project_id: int, current: int, step: int, unread: bool) -> None:
     without = set(store.readings_of(project_id, user_name())) if unread else None
     found = work.next_case(ids, current, step, without)
     if found is None:
-        _desk().message = ("info", "You have read all other cases." if unread else "There is no other case.")
+        session_desk().message = (
+            "info",
+            "You have read all other cases." if unread else "There is no other case.",
+        )
     else:
         remember("case", found)
 
@@ -155,10 +164,12 @@ def _label_buttons(labels: tuple[Label, ...]) -> Label:
     return next(label for label in labels if label.value == chosen)
 
 
-def _tool_buttons() -> Tool:
-    chosen: Tool = st.session_state.setdefault("annotate_tool", "brush")
+def _tool_buttons(tools: dict[Tool, tuple[str, str, str, str]]) -> Tool:
+    if st.session_state.get("annotate_tool") not in tools:
+        st.session_state["annotate_tool"] = next(iter(tools))
+    chosen: Tool = st.session_state["annotate_tool"]
     with st.container(horizontal=True, gap="small"):
-        for tool, (title, icon, shortcut, hint) in TOOLS.items():
+        for tool, (title, icon, shortcut, hint) in tools.items():
             st.button(
                 title,
                 key=f"annotate_tool_{tool}",
@@ -172,7 +183,11 @@ def _tool_buttons() -> Tool:
     return chosen
 
 
-def _pen(tool: Tool, label: Label, view: View, case: Case) -> Pen:
+def _pen(tool: Tool, label: Label, view: View, case: Case, framed: bool) -> Pen:
+    if tool == "move":
+        return Pen(tool, 0, ZOOM_COLOR, 2.0)
+    if tool == "box" and framed:
+        return Pen(tool, label.value, label.color, 2.0, filled=False)
     if MODES[tool] != "freedraw":
         return Pen(tool, 0 if tool == "zoom" else label.value, ZOOM_COLOR if tool == "zoom" else label.color)
     longest = max(plane_shape(case.info))
@@ -188,7 +203,7 @@ def _pen(tool: Tool, label: Label, view: View, case: Case) -> Pen:
 
 def _move(case_id: int, step: str) -> None:
     """Zoom in or out around the middle, move by a third, or show the whole plane."""
-    desk = _desk()
+    desk = session_desk()
     case = workspace().get_case(case_id)
     left, top, columns, rows = desk.region(case)
     center, wanted = (left + columns / 2, top + rows / 2), float(columns)
@@ -366,24 +381,21 @@ def marks_png(plane: Array, labels: tuple[Label, ...], outline: bool) -> bytes:
 @st.fragment
 def _workbench(project: Project, case: Case) -> None:
     with show_errors():
-        desk, store, reader = _desk(), workspace(), user_name()
+        desk, store, reader = session_desk(), workspace(), user_name()
         work.merge(desk, store, drawn())
         version = store.latest_reading(case.id, reader)
         if version is not None:
             desk.seen.setdefault((case.id, reader), version.version)
-        array = work.mask_of(store, version, case.info)
+        reading = work.content_of(store, version, case)
         canvas, controls = st.columns([2, 1], gap="medium")
         with controls:
             label = _label_buttons(project.labels)
-            tool = _tool_buttons()
-            index = _slice_controls(case, array)
+            tool = _tool_buttons(TOOLS_OF[reading.kind])
+            index = _slice_controls(case, reading)
             view = make_view(case.info, desk.region(case), CANVAS_SIZES[_size_name()])
             place = Place(case.id, reader, index, view)
-            pen = _pen(tool, label, view, case)
-            opacity = st.slider(
-                "Opacity of the marks", 0.0, 1.0, key="annotate_opacity", persist_state="session"
-            )
-            outline = st.toggle("Outline only", key="annotate_outline", persist_state="session")
+            pen = _pen(tool, label, view, case, isinstance(reading, Boxes))
+            opacity, outline = _look(reading.kind)
             with st.expander("Window, size, pixels"):
                 window = window_controls(store, case, "annotate")
                 st.segmented_control(
@@ -397,14 +409,13 @@ def _workbench(project: Project, case: Case) -> None:
         with canvas:
             _saved_mark(version, reader)
             _show_message(desk)
-            plane = work.plane_in(array, index)[view.region]
             drawing_canvas(
                 desk.name_place(place),
                 view,
                 pen,
                 Pictures(
                     _picture(case, index, window, view),
-                    marks_png(plane, project.labels, outline),
+                    _marks(reading, place, project.labels, (outline, desk.chosen.get((case.id, reader)))),
                     1.0 if outline and opacity > 0 else opacity,
                     sharp,
                 ),
@@ -413,11 +424,31 @@ def _workbench(project: Project, case: Case) -> None:
             )
             _zoom_bar(case, view)
         with controls:
+            if isinstance(reading, Boxes):
+                objects_panel(reading, place, case, project.labels)
             _edit_buttons(place, case, version)
             _other_readings(project, place)
             _versions(place, version)
             with st.expander("Keyboard"):
-                st.markdown(SHORTCUTS)
+                st.markdown(BOX_SHORTCUTS if reading.kind == "boxes" else SHORTCUTS)
+
+
+def _look(kind: ReadingKind) -> tuple[float, bool]:
+    """Ask how marks are shown; returns (opacity, outline only). Boxes are lines: shown or not."""
+    if kind == "boxes":
+        return float(st.toggle("Show the boxes", True, key="annotate_boxes_shown")), True
+    opacity = st.slider("Opacity of the marks", 0.0, 1.0, key="annotate_opacity", persist_state="session")
+    return opacity, st.toggle("Outline only", key="annotate_outline", persist_state="session")
+
+
+def _marks(reading: Reading, place: Place, labels: tuple[Label, ...], look: tuple[bool, int | None]) -> bytes:
+    """Return the marks of the shown part as PNG; ``look`` is (outline only, object in hand)."""
+    outline, chosen = look
+    if isinstance(reading, Boxes):
+        return to_png(boxes_picture(reading, place, labels, chosen))
+    if isinstance(reading, Mask):
+        return marks_png(work.plane_in(reading.array, place.index)[place.view.region], labels, outline)
+    raise ValueError(f"A reading of kind {reading.kind} cannot be marked here.")
 
 
 def _show_message(desk: Desk) -> None:
@@ -434,16 +465,13 @@ def _step_slice(key: str, step: int, slices: int) -> None:
         st.session_state[key] = min(max(number + step, 1), slices)
 
 
-def _slice_controls(case: Case, array: Array) -> int:
+def _slice_controls(case: Case, reading: Reading) -> int:
     if case.info.slices == 1:
         return 0
     key = f"annotate_slice_{case.id}"
     kept = st.session_state.get(f"kept_{key}")
     if key not in st.session_state:
-        middle = case.info.slices // 2
-        if array.any():
-            middle = int(np.count_nonzero(array, axis=(1, 2)).argmax())
-        st.session_state[key] = kept if isinstance(kept, int) else middle + 1
+        st.session_state[key] = kept if isinstance(kept, int) else work.busiest_plane(reading, case.info) + 1
     index = pick_slice(case.info, key)
     st.session_state[f"kept_{key}"] = index + 1
     with st.container(horizontal=True, gap="small"):

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import Conflict, LabelError, SightlineError
-from core.readings.reading import Mask
+from core.readings.reading import Boxes, Mask, Reading, ReadingKind, no_boxes
+from core.tasks import TASKS
 from core.types import Array, ImageInfo
+from pages.annotate.objects import Edit, apply_marks, inside, own_boxes, with_plane_copied
 from pages.annotate.painting import Region, paint, whole, zoom_to_box
 from pages.shared.canvas import Batch, Mark, View, read_mark
 
@@ -32,7 +34,7 @@ KEPT_MASKS = 6
 KEPT_BYTES = 512 * 2**20
 _COPY_OF = re.compile(r"^(?:undo|restored): version (\d+)$")
 
-Change = Callable[[Array], None]
+Change = Callable[[Reading], Reading]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Desk:
         done: name of a view to the number of marks merged from it.
         seen: (case, reader) to the version this session saw last.
         regions: case to the part of the plane that is shown.
+        chosen: (case, reader) to the number of the object in hand, in projects of boxes.
         message: a sentence to show once, with its kind ("info" or "error").
     """
 
@@ -63,6 +66,7 @@ class Desk:
     done: dict[str, int] = field(default_factory=dict)
     seen: dict[tuple[int, str], int] = field(default_factory=dict)
     regions: dict[int, Region] = field(default_factory=dict)
+    chosen: dict[tuple[int, str], int | None] = field(default_factory=dict)
     message: tuple[str, str] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -114,6 +118,52 @@ def mask_of(workspace: Workspace, version: ReadingVersion | None, info: ImageInf
     return _keep(version, reading.array)
 
 
+def kind_of(workspace: Workspace, case: Case) -> ReadingKind:
+    """Return what kind of reading the case's project makes."""
+    return TASKS[workspace.get_project(case.project_id).task].reading_kind
+
+
+def content_of(workspace: Workspace, version: ReadingVersion | None, case: Case) -> Reading:
+    """Return what a version holds, or an empty reading where there is none; of boxes, those that count."""
+    if kind_of(workspace, case) != "boxes":
+        return Mask(mask_of(workspace, version, case.info))
+    if version is None:
+        return no_boxes()
+    reading = workspace.load_reading(version, with_probabilities=False)
+    if not isinstance(reading, Boxes):
+        raise LabelError(f"This reading holds a {reading.kind}, and this project marks boxes.")
+    return own_boxes(reading)
+
+
+def on_array(change: Callable[[Array], None]) -> Change:
+    """Turn what changes a label map in place into a change of a reading."""
+
+    def changed(reading: Reading) -> Reading:
+        array = np.array(reading.array) if isinstance(reading, Mask) else np.zeros(0, np.uint8)
+        change(array)
+        return Mask(array)
+
+    return changed
+
+
+def on_boxes(change: Callable[[Boxes], Boxes], info: ImageInfo) -> Change:
+    """Turn what makes other boxes of boxes into a change of a reading; they stay inside the image."""
+
+    def changed(reading: Reading) -> Reading:
+        return inside(change(reading), info) if isinstance(reading, Boxes) else reading
+
+    return changed
+
+
+def busiest_plane(reading: Reading, info: ImageInfo) -> int:
+    """Return the plane where a reading has most; the middle one when it is empty."""
+    if isinstance(reading, Boxes):
+        return int(np.bincount(reading.planes).argmax()) if len(reading) else info.slices // 2
+    if reading.array.ndim == 2 or not reading.array.any():
+        return info.slices // 2
+    return int(np.count_nonzero(reading.array, axis=(1, 2)).argmax())
+
+
 def plane_in(array: Array, index: int) -> Array:
     """Return one plane of a label map as a view of it."""
     return array if array.ndim == 2 else array[index]
@@ -131,7 +181,7 @@ def save_change(desk: Desk, workspace: Workspace, place: Place, change: Change, 
         desk: notes which version was seen, and leaves a sentence when somebody else saved meanwhile.
         workspace: the store.
         place: whose reading of which case.
-        change: changes the label map it is given, in place.
+        change: makes the new reading of the one it is given.
         note: a word about the new version.
 
     Raises:
@@ -141,18 +191,18 @@ def save_change(desk: Desk, workspace: Workspace, place: Place, change: Change, 
     key = (place.case_id, place.reader)
     for attempt in range(ATTEMPTS):
         latest = workspace.latest_reading(place.case_id, place.reader)
-        array = np.array(mask_of(workspace, latest, case.info))
-        change(array)
+        reading = change(content_of(workspace, latest, case))
         try:
             saved = workspace.save_reading(
-                place.case_id, place.reader, Mask(array), note=note, based_on=latest.version if latest else 0
+                place.case_id, place.reader, reading, note=note, based_on=latest.version if latest else 0
             )
         except Conflict:
             now = workspace.latest_reading(place.case_id, place.reader)
             if attempt == ATTEMPTS - 1 or (now and now.id) == (latest and latest.id):
                 raise
             continue
-        _keep(saved, array)
+        if isinstance(reading, Mask):
+            _keep(saved, reading.array)
         seen = desk.seen.get(key)
         if seen is not None and latest is not None and latest.version > seen:
             desk.message = (
@@ -194,22 +244,63 @@ def _merge_marks(desk: Desk, workspace: Workspace, place: Place, marks: list[Mar
     painted = [mark for mark in marks if mark.tool != "zoom" and mark.label in known]
     if not painted:
         return
+    if kind_of(workspace, case) == "boxes":
+        _merge_objects(desk, workspace, place, painted)
+        return
     what = "erased" if all(mark.label == 0 for mark in painted) else "drawn"
     where = f" on slice {place.index + 1}" if case.info.slices > 1 else ""
     save_change(
         desk,
         workspace,
         place,
-        lambda array: paint(plane_in(array, place.index), painted, place.view),
+        on_array(lambda array: paint(plane_in(array, place.index), painted, place.view)),
         f"{what}{where}",
     )
 
 
-def _put(content: Array) -> Change:
-    def change(array: Array) -> None:
-        array[...] = content
+def _merge_objects(desk: Desk, workspace: Workspace, place: Place, marks: list[Mark]) -> None:
+    """Draw, move, resize or choose objects; only what changes something becomes a version."""
+    key = (place.case_id, place.reader)
+    case = workspace.get_case(place.case_id)
+    now = content_of(workspace, workspace.latest_reading(*key), case)
+    if not isinstance(now, Boxes):
+        return
+    before = desk.chosen.get(key)
+    edit = apply_marks(now, marks, place.view, place.index, before)
+    desk.chosen[key] = edit.chosen
+    if edit.word is not None:
+        change = _applied(marks, place, before)
+        save_change(desk, workspace, place, on_boxes(change, case.info), f"{edit.word}{_where(place, case)}")
 
-    return change
+
+def _applied(marks: list[Mark], place: Place, chosen: int | None) -> Callable[[Boxes], Boxes]:
+    return lambda boxes: apply_marks(boxes, marks, place.view, place.index, chosen).boxes
+
+
+def _where(place: Place, case: Case) -> str:
+    return f" on slice {place.index + 1}" if case.info.slices > 1 else ""
+
+
+def edit_object(
+    desk: Desk, workspace: Workspace, place: Place, change: Callable[[Boxes, int], Edit]
+) -> ReadingVersion | None:
+    """Change the object in hand and save; None when there is none."""
+    key = (place.case_id, place.reader)
+    number = desk.chosen.get(key)
+    case = workspace.get_case(place.case_id)
+    now = content_of(workspace, workspace.latest_reading(*key), case)
+    if number is None or not isinstance(now, Boxes) or number >= len(now):
+        return None
+    edit = change(now, number)
+    desk.chosen[key] = edit.chosen
+    return save_change(
+        desk, workspace, place, on_boxes(lambda boxes: change(boxes, number).boxes, case.info),
+        f"{edit.word or 'changed'} object {number + 1}",
+    )  # fmt: skip
+
+
+def _put(content: Reading) -> Change:
+    return lambda _: content
 
 
 def undo(desk: Desk, workspace: Workspace, place: Place) -> ReadingVersion | None:
@@ -224,14 +315,14 @@ def undo(desk: Desk, workspace: Workspace, place: Place) -> ReadingVersion | Non
             return None  # back to before the first version
         current = versions[number]
     previous = current.version - 1
-    info = workspace.get_case(place.case_id).info
-    content = mask_of(workspace, versions.get(previous), info)
+    content = content_of(workspace, versions.get(previous), workspace.get_case(place.case_id))
+    desk.chosen.pop((place.case_id, place.reader), None)
     return save_change(desk, workspace, place, _put(content), f"undo: version {previous}")
 
 
 def restore(desk: Desk, workspace: Workspace, place: Place, version: ReadingVersion) -> ReadingVersion:
     """Make an earlier version the newest one again."""
-    content = mask_of(workspace, version, workspace.get_case(place.case_id).info)
+    content = content_of(workspace, version, workspace.get_case(place.case_id))
     return save_change(desk, workspace, place, _put(content), f"restored: version {version.version}")
 
 
@@ -239,7 +330,7 @@ def take_over(
     desk: Desk, workspace: Workspace, place: Place, version: ReadingVersion, word: str
 ) -> ReadingVersion:
     """Make another reader's reading this reader's own (``word``: "started from" or "accepted")."""
-    content = mask_of(workspace, version, workspace.get_case(place.case_id).info)
+    content = content_of(workspace, version, workspace.get_case(place.case_id))
     note = f"{word} {version.reader_name}, version {version.version}"
     return save_change(desk, workspace, place, _put(content), note)
 
@@ -250,7 +341,14 @@ def clear_plane(desk: Desk, workspace: Workspace, place: Place) -> ReadingVersio
     def change(array: Array) -> None:
         plane_in(array, place.index)[...] = 0
 
-    return save_change(desk, workspace, place, change, f"cleared slice {place.index + 1}")
+    case = workspace.get_case(place.case_id)
+    desk.chosen.pop((place.case_id, place.reader), None)
+    changes = {
+        "mask": on_array(change),
+        "boxes": on_boxes(lambda boxes: boxes.only(boxes.planes != place.index), case.info),
+    }
+    note = f"cleared slice {place.index + 1}"
+    return save_change(desk, workspace, place, changes[kind_of(workspace, case)], note)
 
 
 def copy_plane(desk: Desk, workspace: Workspace, place: Place, source: int) -> ReadingVersion:
@@ -259,8 +357,13 @@ def copy_plane(desk: Desk, workspace: Workspace, place: Place, source: int) -> R
     def change(array: Array) -> None:
         plane_in(array, place.index)[...] = plane_in(array, source)
 
+    case = workspace.get_case(place.case_id)
+    changes = {
+        "mask": on_array(change),
+        "boxes": on_boxes(lambda boxes: with_plane_copied(boxes, source, place.index), case.info),
+    }
     note = f"copied slice {source + 1} to {place.index + 1}"
-    return save_change(desk, workspace, place, change, note)
+    return save_change(desk, workspace, place, changes[kind_of(workspace, case)], note)
 
 
 def next_case(case_ids: list[int], current: int, step: int, without: set[int] | None = None) -> int | None:

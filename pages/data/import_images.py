@@ -10,6 +10,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.jobs.payloads import ImportPayload
 from core.jobs.submit import submit
+from core.readings.label_formats import LABEL_FORMATS, TITLES
 from core.settings import load_settings
 from core.types import SPLITS
 from core.workspace.records import Project
@@ -25,7 +26,8 @@ IMAGE_HELP = (
     "DICOM files of one series become one volume."
 )
 MASK_HELP = (
-    "Masks named like their images (a common ending such as _mask is fine): PNG, TIFF, NIfTI or a zip."
+    "Labels named like their images (a common ending such as _mask is fine): masks as PNG, TIFF, NIfTI; COCO JSON, "
+    "Pascal VOC XML, YOLO text, a CSV table of boxes; or a zip of them."
 )
 TABLE_HELP = (
     "One row an image: a column with the file name, and one with the patient, so that patients stay together."
@@ -47,7 +49,7 @@ def take_uploads(kept: Staging) -> None:
     with left:
         images = st.file_uploader("Images", accept_multiple_files=True, key=f"images_{turn}")
     with right:
-        masks = st.file_uploader("Masks (optional)", accept_multiple_files=True, key=f"masks_{turn}")
+        masks = st.file_uploader("Labels (optional)", accept_multiple_files=True, key=f"masks_{turn}")
     st.caption(f"{IMAGE_HELP} {MASK_HELP}")
     with st.expander("Patients and further facts from a table (CSV)", expanded=bool(kept.files("table"))):
         table = st.file_uploader("Table (optional)", type=["csv"], key=f"table_{turn}", help=TABLE_HELP)
@@ -78,7 +80,7 @@ def forget_uploads(files: list[Any]) -> None:
 
 def list_staged(kept: Staging) -> None:
     """Say what lies ready."""
-    for kind, title in (("images", "Images"), ("masks", "Masks"), ("table", "Table")):
+    for kind, title in (("images", "Images"), ("masks", "Labels"), ("table", "Table")):
         files = kept.files(kind)  # type: ignore[arg-type]
         if not files:
             continue
@@ -121,20 +123,25 @@ def table_columns(kept: Staging) -> dict[str, str] | None:
     return columns
 
 
-def options(kept: Staging, project: Project) -> tuple[str, str, str | None]:
-    """Ask how masks are read and where the cases go; returns (reader, label map text, split)."""
-    reader, label_map = user_name(), ""
+def options(kept: Staging, project: Project) -> tuple[str, str, str, str | None]:
+    """Ask how labels are read and where the cases go; returns (reader, format, label map text, split)."""
+    reader, label_map, label_format = user_name(), "", "auto"
     if kept.files("masks"):
         with st.container(horizontal=True):
             reader = st.text_input(
-                "Whose masks are these?", value=reader, key=f"reader_{kept.id}", max_chars=80, width=280
+                "Whose labels are these?", value=reader, key=f"reader_{kept.id}", max_chars=80, width=280
             )
+            label_format = st.selectbox(
+                "Their format", LABEL_FORMATS, key=f"format_{kept.id}", format_func=lambda one: TITLES[one],
+                width=280,
+            )  # fmt: skip
             example = ", ".join(f"{label.value}={label.name}" for label in project.labels[:3])
             label_map = st.text_input(
-                "What do the mask's values mean?",
+                "What do the values mean?",
                 key=f"map_{kept.id}",
                 placeholder=f"{example}   or   any={project.labels[0].name}",
-                help="Empty: the values are the labels' own numbers, or 0 and 255 when there is one label.",
+                help="Numbers of a mask, or of classes in COCO and YOLO. Empty: masks hold the labels' own numbers "
+                "(or 0 and 255 when there is one label), other files name their classes.",
                 width=420,
             )
     split = st.segmented_control(
@@ -144,21 +151,21 @@ def options(kept: Staging, project: Project) -> tuple[str, str, str | None]:
         key=f"split_{kept.id}",
         help="train: the network learns from these; val: steers training; test: for the final comparison.",
     )
-    return reader.strip() or user_name(), label_map, split if split in SPLITS else None
+    return reader.strip() or user_name(), label_format, label_map, split if split in SPLITS else None
 
 
 def start(kept: Staging, project: Project) -> None:
     """Ask for the options and queue the import."""
     with show_errors():
         columns = table_columns(kept)
-        reader, label_map, split = options(kept, project)
+        reader, label_format, label_map, split = options(kept, project)
         with st.container(horizontal=True):
             go = st.button(
                 "Import", type="primary", disabled=not kept.files("images"), key=f"import_{kept.id}"
             )
             st.button("Clear", key=f"clear_{kept.id}", on_click=kept.discard)
         if not kept.files("images"):
-            st.caption("Masks need their images: add the images as well.")
+            st.caption("Labels need their images: add the images as well.")
         if go:
             images = kept.files("images")
             labels, tables = kept.labels_path(), kept.files("table")
@@ -166,6 +173,7 @@ def start(kept: Staging, project: Project) -> None:
                 project=project.id,
                 paths=[str(kept.path_of(file)) for file in images],
                 labels=str(labels) if labels else None,
+                format=label_format,
                 label_map=parse_label_map(label_map),
                 table=str(kept.path_of(tables[-1])) if tables else None,
                 columns=columns,
@@ -183,7 +191,9 @@ def start(kept: Staging, project: Project) -> None:
 def show_result(result: dict[str, Any]) -> None:
     """Say what came in and name what did not."""
     cases, readings = int(result.get("cases", 0)), int(result.get("readings", 0))
-    words = f"{count_words(cases, 'case', 'cases')} and {count_words(readings, 'mask', 'masks')} came in."
+    words = (
+        f"{count_words(cases, 'case', 'cases')} and {count_words(readings, 'reading', 'readings')} came in."
+    )
     known = int(result.get("already_there", 0))
     if known:
         words += f" {known} of them were here already."

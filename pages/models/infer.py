@@ -12,8 +12,10 @@ from core.jobs.payloads import PredictPayload
 from core.jobs.submit import submit
 from core.readings.export import CSV_COLUMNS, ExportItem, measure, safe_cell
 from core.readings.reading import Mask
+from core.tasks import TASKS
 from core.types import SPLITS
 from core.workspace.records import Case, Model, Project, ReadingVersion
+from pages.models.infer_boxes import boxes_view, counts_part
 from pages.shared.jobs_panel import ACTIVE, job_panel
 from pages.shared.menu import ANNOTATE, IMPORT, PROJECTS, TRAIN
 from pages.shared.messages import empty_state, escape, show_errors
@@ -127,6 +129,8 @@ def results(project: Project, model: Model) -> None:
         args=(key,),
     )
     reading_view(project, model, cases[number], versions[number])
+    if TASKS[project.task].reading_kind == "boxes":
+        counts_part(store, project, versions)
 
 
 def _case_chosen(key: str) -> None:
@@ -135,7 +139,17 @@ def _case_chosen(key: str) -> None:
 
 @st.fragment
 def reading_view(project: Project, model: Model, case: Case, version: ReadingVersion) -> None:
-    """Show one reading with its threshold, opacity and sizes; only this part reruns while sliding."""
+    """Show one reading with what belongs to its kind; only this part reruns while sliding."""
+    with show_errors():
+        if TASKS[project.task].reading_kind == "boxes":
+            boxes_view(store, project, model, case, version)
+            _correct(case)
+        else:
+            mask_view(project, model, case, version)
+
+
+def mask_view(project: Project, model: Model, case: Case, version: ReadingVersion) -> None:
+    """Show a mask with its threshold, opacity and sizes."""
     picture, controls = st.columns([2, 1], gap="medium")
     with controls:
         threshold = None
@@ -180,11 +194,7 @@ def _actions(
 ) -> None:
     threshold, plane, rows = view
     name = f"case{case.id}-{version.version}"
-    if st.button(
-        "Correct in Annotate", key="infer_correct", help="Opens the case; start from this reading there."
-    ):
-        remember("case", case.id)
-        st.switch_page(ANNOTATE.path)
+    _correct(case)
     if threshold is not None and st.button("Keep this threshold as a new version", key="infer_keep"):
         with show_errors():
             stored = store.load_reading(version)
@@ -211,6 +221,14 @@ def _actions(
         st.download_button(
             "Sizes (CSV)", lambda: _csv(rows), f"{name}.csv", "text/csv", key="infer_csv", on_click="ignore"
         )
+
+
+def _correct(case: Case) -> None:
+    if st.button(
+        "Correct in Annotate", key="infer_correct", help="Opens the case; start from this reading there."
+    ):
+        remember("case", case.id)
+        st.switch_page(ANNOTATE.path)
 
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:

@@ -26,11 +26,6 @@ from pages.shared.state import current_project, queue, recall_id, remember, work
 
 store = workspace()
 
-PRESET_WORDS = {
-    "fast": "A first look in about 3 minutes.",
-    "balanced": "A good model in about 10 minutes.",
-    "best": "An hour, for the model you keep.",
-}
 CURVE_SECONDS = 2.0
 SEEDS = 10_000
 
@@ -73,7 +68,9 @@ def recipe(task: Task) -> dict[str, Any]:
         "Preset", list(task.presets), default="fast", key="train_preset", help="Values to start from."
     )
     preset = preset or "fast"
-    st.caption(PRESET_WORDS.get(preset, ""))
+    minutes = task.presets[preset].get("minutes")
+    if minutes:
+        st.caption(f"A training of about {minutes:g} minutes.")
     start = task.settings_type.model_construct(**task.presets[preset])
     chosen: dict[str, Any] = {}
 

@@ -10,6 +10,7 @@ import streamlit as st
 from core.jobs.evaluating import REFERENCE
 from core.readings.reading import Mask
 from core.tasks import TASKS
+from pages.review.box_pair import boxes_pair
 from pages.shared.messages import escape, show_errors
 from pages.shared.models import headline_title
 from pages.shared.pickers import pick_slice
@@ -74,6 +75,9 @@ def case_pair(workspace: Workspace, project: Project, row: dict[str, Any], paylo
         value = row["scores"].get(TASKS[project.task].headline_metric)
         words = "" if value is None else f" · {headline_title(project.task)} {value:.3f}"
         st.header(f"{escape(case.name)}{words}")
+        if TASKS[project.task].reading_kind == "boxes":
+            boxes_pair(workspace, project, case, (first, other), payload)
+            return
         start = 0
         if case.info.slices > 1:
             whole = label_map(workspace, first, payload.threshold), label_map(workspace, other)

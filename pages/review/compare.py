@@ -12,6 +12,8 @@ from core.jobs.submit import submit
 from core.tasks import TASKS
 from core.types import SPLITS
 from core.workspace.records import Project, Reader
+from pages.review.box_charts import box_charts
+from pages.review.box_pair import worst_gallery
 from pages.review.case_pair import case_pair
 from pages.review.scores import distribution, headline, paired, per_case, per_label
 from pages.shared.jobs_panel import ACTIVE, job_panel
@@ -118,10 +120,14 @@ def show(project: Project, readers: dict[str, Reader], payload: EvaluatePayload)
     headline(result, task.metrics)
     if len(project.labels) > 1:
         per_label(result, project.labels, task.metrics)
+    box_charts(result, project.labels)
     st.subheader("Cases, worst first")
     row = per_case(result, payload, task.metrics)
     if row is not None:
         case_pair(store, project, row, payload)
+    if task.reading_kind == "boxes":
+        versions = common_versions(store, project, payload)
+        worst_gallery(store, result["per_case"], versions, payload.threshold)
     distribution(result, next(info for info in task.metrics if info.key == task.headline_metric))
     third_reader(project, readers, payload, result)
 

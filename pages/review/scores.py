@@ -48,9 +48,10 @@ def headline(result: dict[str, Any], infos: tuple[MetricInfo, ...]) -> None:
             st.caption(f"CI {number(interval[0])}–{number(interval[1])}" if interval else "no interval")
     cases = count_words(result["n_cases"], "case", "cases")
     patients = count_words(result["n_patients"], "patient", "patients")
-    words = f"Means over {cases} of {patients}; CI: 95 % interval by resampling patients."
+    over = "All objects of" if "curves" in result else "Means over"
+    words = f"{over} {cases} of {patients}; CI: 95 % interval by resampling patients."
     missed = metrics.get("n_missed", {}).get("value")
-    if missed:
+    if missed and "hd95" in metrics:
         what = count_words(int(missed), "structure was", "structures were")
         words += f" {what} missed entirely (no HD95 there)."
     st.caption(words)
@@ -115,6 +116,8 @@ def per_case(
         "split": [row.get("split") or "" for row in rows],
         **{info.title: [row["scores"].get(info.key) for row in rows] for info in known},
     }
+    if "curves" in result:
+        table |= {title: [row["scores"].get(f"n_{title}") for row in rows] for title in ("missed", "false")}
     widget = f"compare_cases_{result['key'][:16]}"
 
     def _selected() -> None:

@@ -23,9 +23,10 @@ import streamlit as st
 
 from core.types import Array
 
-Tool = Literal["brush", "eraser", "polygon", "box", "zoom"]
+Tool = Literal["brush", "eraser", "polygon", "box", "zoom", "move"]
 MODES: dict[Tool, str] = {
     "brush": "freedraw", "eraser": "freedraw", "polygon": "polygon", "box": "rect", "zoom": "rect",
+    "move": "freedraw",
 }  # fmt: skip
 
 ASSETS = Path(__file__).resolve().parent.parent.parent / "assets" / "canvas"
@@ -110,12 +111,16 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Pen:
-    """The tool in hand: what it draws, in which colour ("#rrggbb"), how wide in display pixels."""
+    """The tool in hand: what it draws, in which colour ("#rrggbb"), how wide in display pixels.
+
+    ``filled`` is False where an area stands for an object that is only framed.
+    """
 
     tool: Tool
     label: int
     color: str
     width: float = 1.0
+    filled: bool = True
 
 
 # --- from the browser ------------------------------------------------------------------------------------
@@ -269,8 +274,8 @@ def drawing_canvas(
             "canvasWidth": view.width,
             "canvasHeight": view.height,
             "strokeColor": color,
-            "strokeWidth": pen.width if freehand else 1,
-            "fillColor": "rgba(0, 0, 0, 0)" if pen.tool == "zoom" else color,
+            "strokeWidth": pen.width if freehand or not pen.filled else 1,
+            "fillColor": "rgba(0, 0, 0, 0)" if pen.tool == "zoom" or not pen.filled else color,
         },
     }
     result = component(

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from core.readings.export import ExportItem
+from core.readings.exporters import BOX_EXPORTERS
+from core.readings.reading import Boxes
+from pages.shared.box_view import object_table
 from pages.shared.messages import escape, show_errors
 from pages.shared.pickers import pick_slice
 from pages.shared.render import (
@@ -93,9 +97,12 @@ def _version_title(version: ReadingVersion, newest: bool) -> str:
 
 
 def _downloads(workspace: Workspace, case: Case, version: ReadingVersion, index: int, key: str) -> None:
-    if whole_reading(workspace, version).kind != "mask":
-        return
+    reading = whole_reading(workspace, version)
     name = f"case{case.id}_v{version.version}"
+    if isinstance(reading, Boxes):
+        _box_table(workspace, case, reading, name, key)
+    if reading.kind != "mask":
+        return
 
     def _png() -> bytes:
         return to_png(label_plane(workspace, version, index))
@@ -126,6 +133,24 @@ def _downloads(workspace: Workspace, case: Case, version: ReadingVersion, index:
                 key=f"{key}_nifti_{case.id}",
                 on_click="ignore",
             )
+
+
+def _box_table(workspace: Workspace, case: Case, boxes: Boxes, name: str, key: str) -> None:
+    """Show the objects of a reading and hand them out as a table."""
+    labels = workspace.get_project(case.project_id).labels
+    st.dataframe(
+        object_table(boxes, case.info, labels), hide_index=True, height=min(260, 38 + 35 * max(len(boxes), 1)),
+        alt="Objects of this reading",
+    )  # fmt: skip
+
+    def _csv() -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            item = ExportItem(case.name, case.info, boxes, "", case.source)
+            return BOX_EXPORTERS["csv"]([item], labels, Path(folder))[0].read_bytes()
+
+    st.download_button(
+        "Boxes as CSV", _csv, f"{name}.csv", "text/csv", key=f"{key}_boxes_{case.id}", on_click="ignore"
+    )  # fmt: skip
 
 
 def facts(case: Case) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,6 +14,7 @@ from pages.shared.state import queue
 
 COLORS = ("#4c9be8", "#e6820d", "#2ca6a4", "#8c6bb1", "#d4b106")
 MAX_NOTES = 6
+MAX_SAMPLES = 6
 
 
 def events_of(job_id: int) -> list[dict[str, Any]]:
@@ -49,23 +51,48 @@ def show_curves(job_id: int, curves: tuple[Curve, ...], labels: tuple[Label, ...
         return
     for column, (number, curve) in zip(st.columns(len(curves)), enumerate(curves), strict=True):
         column.plotly_chart(
-            _chart(epochs, curve, lines_of(curve, labels)),
+            _chart(epochs, curve, lines_of(curve, labels, epochs)),
             key=f"curve_{number}_{job_id}",
             config={"displayModeBar": False},
         )
+    _samples(events)
     last = epochs[-1]
     words = [f"Epoch {last['epoch']}", f"loss {last['train_loss']:.3f}"]
     st.caption(" · ".join([*words, *(text for curve in curves if (text := _best(curve, epochs)))]))
 
 
-def lines_of(curve: Curve, labels: tuple[Label, ...]) -> list[tuple[str, str, str]]:
-    """Return (name, key, colour) of each line; one per label where the curve asks for it and there are several."""
+def _samples(events: list[dict[str, Any]]) -> None:
+    """Show the latest sample predictions, where the task draws some."""
+    told = next((event for event in reversed(events) if event.get("kind") == "samples"), None)
+    files = [Path(str(file)) for file in (told or {}).get("files", [])]
+    there = [file for file in files if file.is_file()][:MAX_SAMPLES]
+    if not there:
+        return
+    st.markdown(f"**What the network sees in validation images** · epoch {(told or {}).get('epoch', '')}")
+    for column, file in zip(st.columns(len(there)), there, strict=True):
+        column.image(file.read_bytes(), output_format="PNG", width="stretch")
+
+
+def lines_of(
+    curve: Curve, labels: tuple[Label, ...], epochs: list[dict[str, Any]]
+) -> list[tuple[str, str, str]]:
+    """Return (name, key, colour) of each line.
+
+    A key that ends in "/" stands for one line per label where there are several, or for every part that the events
+    tell under it (such as the parts of a loss).
+    """
     lines: list[tuple[str, str, str]] = []
+    colors = {label.name: label.color for label in labels}
     for name, key in curve.lines:
         if not key.endswith("/"):
             lines.append((name, key, COLORS[len(lines) % len(COLORS)]))
-        elif len(labels) > 1:
-            lines += [(label.name, f"{key}{label.name}", label.color) for label in labels]
+            continue
+        told = [part.removeprefix(key) for event in epochs for part in event if part.startswith(key)]
+        parts = [part for part in dict.fromkeys(told) if part not in colors]
+        if len(labels) > 1:
+            lines += [(label, f"{key}{label}", color) for label, color in colors.items() if label in told]
+        for part in parts:
+            lines.append((part, f"{key}{part}", COLORS[len(lines) % len(COLORS)]))
     return lines
 
 

@@ -26,7 +26,7 @@ MANIFEST = "files.jsonl"
 # Endings tell a reader what to try; everything else is decided by the bytes.
 ENDINGS = (
     ".nii.gz", ".nii", ".dcm", ".dicom", ".ima", ".zip", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp",
-    ".csv",
+    ".csv", ".json", ".xml", ".txt", ".yaml", ".yml",
 )  # fmt: skip
 _ID = re.compile(r"[0-9a-f]{24}")
 

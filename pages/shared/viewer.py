@@ -164,6 +164,11 @@ def agreement_legend(counts: Agreement, first: str, other: str) -> None:
     )
     if counts.other_label:
         parts += ((OTHER_LABEL, f"another label ({counts.other_label:,} px)"),)
+    color_legend(*parts)
+
+
+def color_legend(*parts: tuple[tuple[int, int, int], str]) -> None:
+    """Explain colours (red, green, blue) in words."""
     st.html(
         "<div>" + "".join(_swatch("#{:02x}{:02x}{:02x}".format(*c), text) for c, text in parts) + "</div>"
     )

@@ -66,11 +66,11 @@ def test_import_annotate_train_infer_compare(
     settle(page)
     upload(page, "images", images)
     upload(page, "masks", masks)
-    page.get_by_role("textbox", name="What do the mask's values mean?").fill("any=nucleus")
-    page.get_by_role("textbox", name="What do the mask's values mean?").press("Enter")
+    page.get_by_role("textbox", name="What do the values mean?").fill("any=nucleus")
+    page.get_by_role("textbox", name="What do the values mean?").press("Enter")
     settle(page)
     page.get_by_role("button", name="Import", exact=True).click()
-    page.get_by_text(f"{N_IMAGES} cases and {N_MASKS} masks came in.").wait_for(timeout=60_000)
+    page.get_by_text(f"{N_IMAGES} cases and {N_MASKS} readings came in.").wait_for(timeout=60_000)
 
     open_page(page, server, "annotate", "Loop")
     page.get_by_role("button", name="Next without my reading").click()
@@ -143,7 +143,7 @@ def test_a_ct_series_is_looked_at_and_marked(
     settle(page)
     upload(page, "images", [archive])
     page.get_by_role("button", name="Import", exact=True).click()
-    page.get_by_text("1 case and 0 masks came in.").wait_for(timeout=60_000)
+    page.get_by_text("1 case and 0 readings came in.").wait_for(timeout=60_000)
 
     open_page(page, server, "annotate", "CT marks")
     page.locator("canvas.upper-canvas").wait_for()

@@ -17,7 +17,17 @@ HEAVY = (
     "segmentation_models_pytorch", "timm", "pydicom", "nibabel",
 )  # fmt: skip
 # What a page, the runner and the terminal load to show things; workers may load more.
-LIGHT = ("core.tasks", "core.tasks.segmentation", "core.tasks.segmentation.settings")
+LIGHT = (
+    "core.learning.encoders",
+    "core.learning.knobs",
+    "core.learning.preprocessing",
+    "core.tasks",
+    "core.tasks.detection",
+    "core.tasks.detection.settings",
+    "core.tasks.detection.spec",
+    "core.tasks.segmentation",
+    "core.tasks.segmentation.settings",
+)
 LIGHT_PACKAGES = ("core.workspace", "core.evaluation")
 LIGHT_JOBS = (
     "core.jobs.handlers",

@@ -10,6 +10,7 @@ import torch
 
 from core.learning.snapshot import Snapshot
 from core.tasks.segmentation.planning import Plan
+from core.tasks.segmentation.prediction import DEFAULT_OVERLAP
 from core.tasks.segmentation.run import Run
 from core.tasks.segmentation.validation import ValidationScores
 
@@ -45,7 +46,7 @@ def make_card(run: Run, scores: ValidationScores) -> dict[str, Any]:
         "inference": {
             "rule": "likeliest class",
             "mirror_axes": _mirror_axes(plan),
-            "overlap": 0.5,
+            "overlap": DEFAULT_OVERLAP,
         },
         "training": _describe_training(run),
         "metrics": _with_intervals(scores, snapshot),

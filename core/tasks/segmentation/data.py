@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from core.learning import plane_cache
-from core.learning.plane_cache import OnItem, PlaneImages, plane_shape
+from core.learning.plane_cache import OnItem, PlaneImages, flat_plane, plane_shape, write_flat
 from core.learning.planes import fit_mask, fit_to_grid, grid_shape
 from core.learning.snapshot import Snapshot, SnapshotItem
 from core.tasks.segmentation.augmentation import Augment
@@ -59,9 +59,7 @@ class PlaneCache:
 
     def plane(self, number: int) -> tuple[Array, Array]:
         """Return a plane's values (height, width, channels) float16 and class numbers (height, width)."""
-        image, start = self.images.plane(number), int(self.images.starts[number])
-        height, width = image.shape[:2]
-        return image, self.classes[start : start + height * width].reshape(height, width)
+        return self.images.plane(number), flat_plane(self.classes, self.images, number)
 
 
 class SampleKey(NamedTuple):
@@ -184,17 +182,18 @@ def _build(
     index = plane_cache.write_images(
         folder, items, grid_of, preprocessing, on_item, extra_bytes=class_type.itemsize
     )
-    total = sum(height * width for height, width in index["shapes"])
-    classes = np.memmap(folder / CLASSES_FILE, class_type, "w+", shape=(total,))
     marked: list[bool] = []
-    start = 0
-    for item in items:
-        for numbers in class_numbers(labels, read_labels(item)).reshape(item.info.slices, *plane_shape(item)):
-            fitted = fit_mask(numbers, grid_of(item))
-            classes[start : start + fitted.size] = fitted.ravel()
-            start += fitted.size
-            marked.append(bool(fitted.any()))
-    classes.flush()
+
+    def planes() -> Iterator[Array]:
+        for item in items:
+            numbers = class_numbers(labels, read_labels(item))
+            for plane in numbers.reshape(item.info.slices, *plane_shape(item)):
+                fitted = fit_mask(plane, grid_of(item))
+                marked.append(bool(fitted.any()))
+                yield fitted
+
+    total = sum(height * width for height, width in index["shapes"])
+    write_flat(folder / CLASSES_FILE, class_type, planes(), total)
     return index | {"marked": marked, "class_type": class_type.name}
 
 

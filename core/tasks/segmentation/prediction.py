@@ -38,6 +38,7 @@ _BATCH_PIXELS = {"cpu": 2**19, "cuda": 2**22}
 _DIMENSIONS = {"x": 3, "y": 2}  # of (N, C, H, W)
 # Largest part of a plane for which float probabilities exist at once.
 _BAND_PIXELS = 2**24
+DEFAULT_OVERLAP = 0.5
 
 
 def load_predictor(package_dir: Path, device: str = "cpu") -> SegmentationPredictor:
@@ -181,7 +182,7 @@ class SegmentationPredictor:
         grid = grid_shape(shape, info, self.preprocessing)
         thin = grid[0] < self._window[0] or grid[1] < self._window[1]
         if grid == shape and not thin:
-            windows = Windows(grid, self._window, options.overlap, self._batch)
+            windows = Windows(grid, self._window, _overlap_of(options), self._batch)
             bands = blend_windows(
                 lambda top, end: prepare_plane(plane[top:end], info, self.preprocessing, scale),
                 lambda inputs: self.probabilities(inputs, options.flips),
@@ -195,7 +196,7 @@ class SegmentationPredictor:
         bands = blend_windows(
             lambda top, end: padded[top:end],
             lambda inputs: self.probabilities(inputs, options.flips),
-            Windows((padded.shape[0], padded.shape[1]), self._window, options.overlap, self._batch),
+            Windows((padded.shape[0], padded.shape[1]), self._window, _overlap_of(options), self._batch),
         )
         whole = np.concatenate([band for _, band in bands], axis=1)
         sheets.write_from_grid(index, whole[:, above : above + grid[0], left : left + grid[1]])
@@ -254,6 +255,10 @@ class _Sheets:
         shape = image.info.spatial_shape
         kept = self.probabilities
         return Mask(self.labels.reshape(shape), None if kept is None else kept.reshape(kept.shape[0], *shape))
+
+
+def _overlap_of(options: PredictOptions) -> float:
+    return DEFAULT_OVERLAP if options.overlap is None else options.overlap
 
 
 def _plane_shape(image: Image) -> tuple[int, int]:

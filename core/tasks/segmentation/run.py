@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from core.learning.checkpoint import read_checkpoint, restore_random_state, write_checkpoint
-from core.learning.course import CHECKPOINT_FILE, Course
+from core.learning.course import Course
 from core.learning.ema import WeightAverage
 from core.learning.feed import Feed
 from core.learning.sampling import HardCaseSampler
+from core.learning.state import identity_of, resume_training, save_training
 from core.learning.weights import WeightsReport
 from core.tasks.segmentation.data import Batch, SampleKey
 from core.tasks.segmentation.planning import Plan
@@ -60,53 +57,23 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint."""
-        begun = time.perf_counter()
         self.collect_losses()
-        scores = self.best_scores
-        state = {
-            "progress": self.course.state_dict(),
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "difficulty": torch.from_numpy(self.sampler.difficulty.copy()),
-            "order": torch.from_numpy(self.order),
-            "best_weights": self.best_weights,
-            "best_scores": None if scores is None else [scores.loss, torch.from_numpy(scores.dice)],
-        }
-        write_checkpoint(self._checkpoint_path, state, self._identity())
-        self.course.pace.saved_at = time.perf_counter()
-        self.course.pace.save_seconds = self.course.pace.saved_at - begun
+        best = self.best_scores
+        scores = None if best is None else {"loss": best.loss, "dice": torch.from_numpy(best.dice)}
+        save_training(self, self.request.work_dir, self._identity(), scores)
 
     def resume(self) -> bool:
         """Go on from the checkpoint in the work folder; False when there is none."""
-        state = read_checkpoint(self._checkpoint_path, self._identity())
+        state = resume_training(self, self.request.work_dir, self._identity())
         if state is None:
             return False
-        self.course.load_state_dict(state["progress"])
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.sampler.difficulty[:] = state["difficulty"].numpy()
-        self.order = state["order"].numpy()
-        self.course.samples = len(self.order)
-        self.best_weights = state["best_weights"]
         if state["best_scores"] is not None:
-            self.best_scores = ValidationScores(state["best_scores"][0], state["best_scores"][1].numpy())
-        restore_random_state(state["random"])
+            best = state["best_scores"]
+            self.best_scores = ValidationScores(best["loss"], best["dice"].numpy())
         return True
 
-    @property
-    def _checkpoint_path(self) -> Path:
-        return self.request.work_dir / CHECKPOINT_FILE
-
     def _identity(self) -> dict[str, str]:
-        """Return hashes of what must stay the same between attempts."""
-        settings = self.settings.model_dump_json().encode()
-        return {
-            "training data": self.request.snapshot.sha256,
-            "settings": hashlib.sha256(settings).hexdigest(),
-        }
+        return identity_of(self.request.snapshot, self.settings)
 
 
 def plan_event(run_request: TrainingRequest, plan: Plan) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from core.errors import TrainingError
 from core.learning.snapshot import Snapshot
-from core.readings.export import MASK_EXPORTERS, Exporter
+from core.readings.export import Exporter
+from core.readings.exporters import MASK_EXPORTERS
 from core.readings.reading import Mask, Reading, ReadingKind
 from core.tasks.segmentation.presets import PRESETS
 from core.tasks.segmentation.settings import SegmentationSettings, settings_from_text

@@ -24,6 +24,7 @@ from core.learning.feed import Feed, choose_workers
 from core.learning.optimiser import build_optimiser, precision_for, set_learning_rate
 from core.learning.package import write_package
 from core.learning.sampling import HardCaseSampler, sample_seed
+from core.learning.state import keep_weights
 from core.learning.weights import WeightsReport, load_initial_weights
 from core.tasks.segmentation.augmentation import build_augmentation
 from core.tasks.segmentation.card import make_card, metrics_of
@@ -277,8 +278,7 @@ def _keep_best(run: Run, scores: ValidationScores) -> None:
     """Keep a copy of the weights when their mean Dice is the best so far."""
     if not run.course.note_score(scores.mean_dice):
         return
-    weights = run.network.state_dict() if run.average is None else run.average.average
-    run.best_weights = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}
+    keep_weights(run)
     run.best_scores = scores
 
 

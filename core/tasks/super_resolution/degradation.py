@@ -79,7 +79,7 @@ def compress(plane: FloatArray, quality: int) -> FloatArray:
         parts = [compress(plane[..., channel], quality) for channel in range(bytes_.shape[2])]
         return np.stack(parts, axis=-1)
     _, packed = cv2.imencode(".jpg", bytes_, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    unpacked = cv2.imdecode(packed, cv2.IMREAD_UNCHANGED)
+    unpacked = np.asarray(cv2.imdecode(packed, cv2.IMREAD_UNCHANGED))
     return (unpacked.reshape(bytes_.shape) / np.float32(255)).astype(np.float32)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import ValidationError
 from torch import Tensor
@@ -175,7 +176,7 @@ class SuperResolver:
 
     def restore(
         self, image: Image, options: PredictOptions, dtype: np.dtype
-    ) -> tuple[Array, FloatArray | None]:
+    ) -> tuple[Array, npt.NDArray[np.float16] | None]:
         """Return the finer array in a type, and how far the looks disagree (float16) where that is asked for.
 
         Raises:

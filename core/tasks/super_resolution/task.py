@@ -29,12 +29,13 @@ from core.tasks.task import (
     Predictor,
     ReadPair,
     ShouldStop,
+    Shown,
     TrainingRequest,
     TrainingResult,
     Trial,
     View,
 )
-from core.types import Array, Image, Label
+from core.types import Image, Label
 
 if TYPE_CHECKING:
     from core.evaluation.compare import CaseRow
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 class MadeCoarse:
     """The image is the truth: models are tried on images that were made coarse as their card says."""
 
-    stages = ("true pixels", "sharp look")
-    blends = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    stages: tuple[str, str] = ("true pixels", "sharp look")
+    blends: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
     def try_on(
         self, package_dir: Path, cases: Iterable[ImageCase], options: PredictOptions
@@ -56,7 +57,7 @@ class MadeCoarse:
 
     def look(
         self, package_dir: Path, image: Image, view: View, options: PredictOptions, degrade: bool
-    ) -> list[tuple[str, float | None, Array, dict[str, float]]]:
+    ) -> list[Shown]:
         """Restore a part of an image with every blend the model has."""
         from core.tasks.super_resolution.trials import look
 

@@ -24,7 +24,7 @@ from core.tasks.super_resolution.scaling import (
     plane_count,
     to_dtype,
 )
-from core.tasks.task import ImageCase, PredictOptions, Trial, View
+from core.tasks.task import ImageCase, PredictOptions, Shown, Trial, View
 from core.types import Array, Image
 
 AROUND = 32  # coarse pixels around a part that is looked at, so that its border is right
@@ -57,7 +57,7 @@ def try_on(
 
 def look(
     package_dir: Path, image: Image, view: View, options: PredictOptions, degrade_first: bool
-) -> list[tuple[str, float | None, Array, dict[str, float]]]:
+) -> list[Shown]:
     """Restore a part of one plane with every blend the model has; see ``ImageTruth.look``."""
     from core.tasks.super_resolution.task import MadeCoarse
 
@@ -70,10 +70,11 @@ def look(
         coarse = degrade(
             scale.to_network(plane), factors, predictor.recipe.degradation, np.random.default_rng(0)
         )
-        window = tuple(
+        rows, columns = (
             slice(cut.start // factor, max(cut.start // factor + SMALLEST_SIDE, cut.stop // factor))
             for cut, factor in zip(window, factors, strict=True)
         )
+        window = rows, columns
         truth = plane
     else:
         coarse = scale.to_network(plane)
@@ -87,21 +88,20 @@ def look(
         slice(cut.start * factor, cut.stop * factor) for cut, factor in zip(window, factors, strict=True)
     )
     wanted = None if truth is None else truth[fine]
-    found: list[tuple[str, float | None, Array, dict[str, float]]] = []
+    found: list[Shown] = []
     pixels = np.repeat(np.repeat(given, factors[0], axis=0), factors[1], axis=1)
     for name, blend, values in (("input", None, pixels), ("bicubic", None, enlarge(given, factors))):
-        found.append(
-            (name, blend, _shown(values, inner, scale, plane.dtype), _facts(values, inner, scale, wanted))
-        )
+        facts = _facts(values, inner, scale, wanted)
+        found.append(Shown(name, blend, _shown(values, inner, scale, plane.dtype), facts))
     blends = MadeCoarse.blends if predictor.can_blend else (0.0,)
     for blend in blends:
         made = predictor.restore_plane(given, replace(options, blend=blend))
         facts = _facts(made, inner, scale, wanted)
         rms = rms_error(made, given, ValueScale(0.0, 1.0), predictor.recipe.agreement)
         facts |= {"consistency_db": -20 * log10(rms)} if rms > 0 else {}
-        found.append(("restored", blend, _shown(made, inner, scale, plane.dtype), facts))
+        found.append(Shown("restored", blend, _shown(made, inner, scale, plane.dtype), facts))
     if wanted is not None:
-        found.append(("truth", None, _squeezed(wanted), {}))
+        found.append(Shown("truth", None, _squeezed(wanted), {}))
     return found
 
 

@@ -13,7 +13,6 @@ from PIL import Image as PILImage
 
 from core.errors import StorageError
 from core.readings.export import (
-    MASK_EXPORTERS,
     ExportItem,
     export_csv,
     export_masks,
@@ -21,6 +20,7 @@ from core.readings.export import (
     file_name,
     safe_cell,
 )
+from core.readings.exporters import MASK_EXPORTERS
 from core.readings.reading import Mask
 from core.types import ImageInfo, make_labels
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.readings.reading import Boxes, Mask, crop_shape, no_boxes
+from core.readings.reading import COLUMNS, Boxes, Mask, crop_shape, no_boxes
 from core.readings.stored import hash_reading, read_mask, read_reading, write_reading
 from core.types import ImageInfo
 
 IMAGE = ImageInfo("zyx", (4, 60, 80), "uint8")
 
 
-def random_boxes(seed: int, count: int, scores: bool, crops: bool) -> Boxes:
+def random_boxes(seed: int, count: int, scores: bool, crops: bool, more: bool = False) -> Boxes:
     random = np.random.default_rng(seed)
     low = random.uniform(0, (70, 50), (count, 2))
     corners = np.hstack([low, low + random.uniform(0.5, 10, (count, 2))]).astype(np.float32)
@@ -26,20 +26,26 @@ def random_boxes(seed: int, count: int, scores: bool, crops: bool) -> Boxes:
         random.integers(0, 4, count).astype(np.int32),
         random.random(count).astype(np.float32) if scores else None,
         tuple(random.random(crop_shape(box)) > 0.5 for box in corners) if crops else None,
+        random.integers(1, 9, count).astype(np.int32) if more else None,
+        random.random(count) > 0.5 if more else None,
+        0.31 if more else None,
     )
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 12), st.booleans(), st.booleans())
-def test_boxes_come_back(tmp_path_factory, seed: int, count: int, scores: bool, crops: bool) -> None:
-    boxes = random_boxes(seed, count, scores, crops)
+@given(st.integers(0, 10**6), st.integers(0, 12), st.booleans(), st.booleans(), st.booleans())
+def test_boxes_come_back(
+    tmp_path_factory, seed: int, count: int, scores: bool, crops: bool, more: bool
+) -> None:
+    boxes = random_boxes(seed, count, scores, crops, more)
     path = tmp_path_factory.mktemp("boxes") / "reading.npz"
     write_reading(boxes, path)
     back = read_reading(path)
     assert isinstance(back, Boxes)
     assert hash_reading(back) == hash_reading(boxes)
-    for name in ("box_xyxy", "labels", "planes", "scores"):
+    for name in COLUMNS:
         np.testing.assert_array_equal(getattr(back, name), getattr(boxes, name))
+    assert back.threshold == boxes.threshold
     assert (back.crops is None) == (boxes.crops is None)
     for one, other in zip(back.crops or (), boxes.crops or (), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -91,5 +97,18 @@ def test_a_threshold_keeps_what_a_person_drew() -> None:
     kept = boxes.at_threshold(0.5)
     assert np.array_equal(kept.scores, boxes.scores[boxes.scores >= 0.5])
     assert len(kept.crops or ()) == len(kept)
+    decided = random_boxes(3, 10, scores=True, crops=False, more=True)
+    assert np.array_equal(decided.decided().scores, decided.scores[decided.scores >= 0.31])
+    assert len(decided.decided(0.0)) == 10
     drawn = random_boxes(3, 10, scores=False, crops=False)
     assert drawn.at_threshold(0.9) is drawn
+
+
+def test_crowds_are_not_counted() -> None:
+    boxes = random_boxes(4, 10, scores=True, crops=True, more=True)
+    counted = boxes.counted
+    assert len(counted) == int((~boxes.crowds).sum())
+    assert not counted.crowds.any()
+    assert len(counted.crops or ()) == len(counted.groups) == len(counted)
+    plain = random_boxes(4, 10, scores=True, crops=False)
+    assert plain.counted is plain

@@ -45,7 +45,9 @@ def test_every_weight_learns(architecture: str) -> None:
         optimiser.zero_grad()
         network(torch.rand(2, 1, 8, 8)).square().mean().backward()
         optimiser.step()
-    without = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()]
+    without = [
+        name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()
+    ]
     # A bias before batch norm is taken out again.
     assert [name for name in without if "conv1.bias" not in name and "conv2.bias" not in name] == []
 
@@ -69,7 +71,12 @@ def test_the_receptive_radius_is_an_upper_bound(architecture: str) -> None:
 def test_names_are_those_of_published_weights() -> None:
     network = build_network(NetworkSpec(architecture="rrdb", channels=3, upsampling="nearest_conv", blocks=1))
     names = set(network.state_dict())
-    assert {"conv_first.weight", "body.0.rdb1.conv1.weight", "body.0.rdb3.conv5.bias", "conv_body.bias"} <= names
+    assert {
+        "conv_first.weight",
+        "body.0.rdb1.conv1.weight",
+        "body.0.rdb3.conv5.bias",
+        "conv_body.bias",
+    } <= names
     assert network.body[0].rdb1.conv5.weight.shape == (64, 64 + 4 * 32, 3, 3)
 
 
@@ -81,7 +88,9 @@ def test_shuffle_is_torchs_and_one_axis_is_its_own() -> None:
     assert torch.equal(rows[:, 1, 1::3], packed[:, 4])
 
 
-@pytest.mark.parametrize(("factors", "steps"), [((4, 4), 2), ((3, 3), 1), ((2, 1), 1), ((4, 1), 2), ((4, 3), 2)])
+@pytest.mark.parametrize(
+    ("factors", "steps"), [((4, 4), 2), ((3, 3), 1), ((2, 1), 1), ((4, 1), 2), ((4, 3), 2)]
+)
 def test_upsampling_steps_multiply_to_the_factors(factors: tuple[int, int], steps: int) -> None:
     found = upsampling_steps(factors)
     assert len(found) == steps

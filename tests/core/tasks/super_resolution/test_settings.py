@@ -57,7 +57,10 @@ def test_knobs_are_laid_over_the_named_degradation() -> None:
     )  # fmt: skip
     assert degradation_of(settings_from_text("fast", ["degradation=mr", "noise=none"])).noise_level == (0, 0)
     assert degradation_of(settings_from_text("fast", ["blur=1.5"])).blur == (0.0, 1.5)
-    assert degradation_of(settings_from_text("fast", ["degradation=camera", "jpeg_quality=100"])).jpeg_quality is None
+    assert (
+        degradation_of(settings_from_text("fast", ["degradation=camera", "jpeg_quality=100"])).jpeg_quality
+        is None
+    )
 
 
 def test_factors_follow_the_axes() -> None:

@@ -86,9 +86,7 @@ def test_same_seed_same_weights_another_seed_others(snapshot: Snapshot, tmp_path
 
 
 @pytest.mark.parametrize("stop_at", [5, 30, 66])
-def test_a_stopped_training_resumes_to_the_same_end(
-    snapshot: Snapshot, tmp_path: Path, stop_at: int
-) -> None:
+def test_a_stopped_training_resumes_to_the_same_end(snapshot: Snapshot, tmp_path: Path, stop_at: int) -> None:
     """Stopped in the first epoch, in a later one, and in the second stage."""
     settings = {
         "epochs": 4, "adversarial": True, "discriminator_features": 4, "batch_size": 4, "degradation": "blurred",
@@ -132,7 +130,9 @@ def test_the_second_stage_adds_a_set_of_weights(snapshot: Snapshot, tmp_path: Pa
     item = snapshot.items[0]
     image = read_image(item.image_path, item.info)
     predictor = SUPER_RESOLUTION.load(request.out_dir, "cpu")
-    ends = [predictor.predict(image, replace(PLAIN, blend=blend)).array.astype(int) for blend in (0.0, 0.5, 1.0)]
+    ends = [
+        predictor.predict(image, replace(PLAIN, blend=blend)).array.astype(int) for blend in (0.0, 0.5, 1.0)
+    ]
     assert np.abs(ends[0] - ends[2]).max() > 0
     assert np.abs(ends[0] - ends[1]).mean() < np.abs(ends[0] - ends[2]).mean()
 
@@ -140,7 +140,14 @@ def test_the_second_stage_adds_a_set_of_weights(snapshot: Snapshot, tmp_path: Pa
 @pytest.mark.parametrize(
     "settings",
     [
-        {"architecture": "rrdb", "blocks": 1, "features": 8, "growth": 4, "upsampling": "nearest_conv", "scale": 3},
+        {
+            "architecture": "rrdb",
+            "blocks": 1,
+            "features": 8,
+            "growth": 4,
+            "upsampling": "nearest_conv",
+            "scale": 3,
+        },
         {"architecture": "srresnet", "blocks": 1, "scale": 4, "patch": 0},
         {"architecture": "rrdb_compact", "blocks": 1, "degradation": "camera"},
         {"degradation": "ultrasound", "loss": "l1", "ssim_weight": 0.1, "frequency_weight": 0.1},
@@ -173,7 +180,8 @@ def test_training_goes_on_from_an_earlier_model(snapshot: Snapshot, tmp_path: Pa
     assert any("weight tensors come from" in event.get("message", "") for event in events)
     assert after.metrics["psnr"] == pytest.approx(before.metrics["psnr"], abs=0.05)
     other = replace(
-        make_request(snapshot, tmp_path / "c", epochs=1, weights="model", features=8), initial_weights=first.out_dir
+        make_request(snapshot, tmp_path / "c", epochs=1, weights="model", features=8),
+        initial_weights=first.out_dir,
     )
     with pytest.raises(WeightsError, match="do not fit"):
         run(other)
@@ -181,7 +189,13 @@ def test_training_goes_on_from_an_earlier_model(snapshot: Snapshot, tmp_path: Pa
 
 def test_minutes_end_a_training_with_both_stages(snapshot: Snapshot, tmp_path: Path) -> None:
     request = make_request(
-        snapshot, tmp_path, epochs=0, minutes=0.1, adversarial=True, discriminator_features=4, perceptual="none"
+        snapshot,
+        tmp_path,
+        epochs=0,
+        minutes=0.1,
+        adversarial=True,
+        discriminator_features=4,
+        perceptual="none",
     )
     result, events = run(request)
     assert result.seconds < 15
@@ -256,7 +270,9 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(snapshot: Snapshot, tmp
         return Snapshot("super_resolution", (), tuple(items))
 
     grey = texture(0)
-    colour = replace(snapshot, items=(*snapshot.items, *changed(np.stack([grey] * 3, -1), layout="yxc").items))
+    colour = replace(
+        snapshot, items=(*snapshot.items, *changed(np.stack([grey] * 3, -1), layout="yxc").items)
+    )
     holes = np.full((48, 48), np.nan, np.float32)
     computed = mark_computed(ImageInfo("yx", grey.shape, "uint8"), "super-resolution x4 by a model")
     refused = {

@@ -1,0 +1,15 @@
+"""The desk of this browser session."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.annotate.desk import Desk
+
+
+def session_desk() -> Desk:
+    """Return the desk of this session; made once."""
+    if "annotate_desk" not in st.session_state:
+        st.session_state["annotate_desk"] = Desk()
+    desk: Desk = st.session_state["annotate_desk"]
+    return desk
