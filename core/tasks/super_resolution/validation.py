@@ -100,7 +100,7 @@ def _validation_plane(
         kept = min(have, LONGEST // factor)
         first = (have - kept) // 2
         cuts.append((slice(first, first + kept), slice(first * factor, (first + kept) * factor)))
-    coarse, fine = coarse[cuts[0][0], cuts[1][0]], fine[cuts[0][1], cuts[1][1]]
+    coarse, fine = np.array(coarse[cuts[0][0], cuts[1][0]]), fine[cuts[0][1], cuts[1][1]]
     border = min(settings.border, (min(fine.shape[:2]) - 1) // 2)
     span = settings.data_range or range_of(fine) or 1.0
     return ValidationPlane(case, coarse, fine, source.scale, Scoring(span, border))

@@ -69,7 +69,11 @@ def test_the_receptive_radius_is_an_upper_bound(architecture: str) -> None:
 
 
 def test_names_are_those_of_published_weights() -> None:
-    network = build_network(NetworkSpec(architecture="rrdb", channels=3, upsampling="nearest_conv", blocks=1))
+    network = build_network(
+        NetworkSpec(
+            architecture="rrdb", channels=3, upsampling="nearest_conv", blocks=1, features=64, growth=32
+        )
+    )
     names = set(network.state_dict())
     assert {
         "conv_first.weight",
