@@ -8,12 +8,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import NotFound, WeightsError
-from core.evaluation.compare import CaseRow, summarise
 from core.jobs.payloads import EvaluatePayload
-from core.learning.devices import pick_device
 from core.readings.reading import Reading
 from core.readings.stored import read_reading, write_reading
 from core.settings import load_settings
@@ -22,6 +20,9 @@ from core.tasks.task import ImageCase, PredictOptions, ReadPair, Trial
 from core.types import Label
 from core.workspace.records import Case, Model
 from core.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from core.evaluation.compare import CaseRow
 
 JUDGED = "judged"  # before a judge's score of restored images; "_bicubic" after it is that of bicubic ones
 
@@ -41,6 +42,11 @@ def try_model(
         NotFound: when there is no such model or no case.
         WeightsError: when the model does another task, or does not fit an image.
     """
+    from core.evaluation.compare import summarise
+    from core.learning.devices import (
+        pick_device,  # here: pages, which import no torch, look at keys in this module
+    )
+
     project = workspace.get_project(payload.project)
     model = workspace.get_model(payload.reader)
     truth = TASKS[model.task].image_truth
@@ -112,6 +118,8 @@ class Judge:
         Raises:
             WeightsError: when the model makes images finer itself.
         """
+        from core.learning.devices import pick_device
+
         model: Model = workspace.get_model(name)
         self._task = TASKS[model.task]
         if self._task.image_truth is not None:

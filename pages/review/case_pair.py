@@ -24,6 +24,7 @@ from pages.shared.render import (
     start_window,
     with_reading,
 )
+from pages.shared.restored_view import restored_view
 from pages.shared.viewer import agreement_legend, has_window, label_legend, show_plane, window_controls
 
 if TYPE_CHECKING:
@@ -77,6 +78,10 @@ def case_pair(workspace: Workspace, project: Project, row: dict[str, Any], paylo
         st.header(f"{escape(case.name)}{words}")
         if TASKS[project.task].reading_kind == "boxes":
             boxes_pair(workspace, project, case, (first, other), payload)
+            return
+        if TASKS[project.task].reading_kind == "restored":
+            for version in (first, other):
+                restored_view(workspace, case, version, f"pair_{version.id}")
             return
         start = 0
         if case.info.slices > 1:

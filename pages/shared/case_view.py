@@ -12,6 +12,7 @@ import streamlit as st
 from core.readings.export import ExportItem
 from core.readings.exporters import BOX_EXPORTERS
 from core.readings.reading import Boxes
+from core.tasks import TASKS
 from pages.shared.box_view import object_table
 from pages.shared.messages import escape, show_errors
 from pages.shared.pickers import pick_slice
@@ -25,6 +26,7 @@ from pages.shared.render import (
     whole_reading,
     with_reading,
 )
+from pages.shared.restored_view import restored_view
 from pages.shared.viewer import label_legend, look_controls, show_plane, window_controls
 
 if TYPE_CHECKING:
@@ -45,9 +47,17 @@ def case_viewer(workspace: Workspace, project: Project, case: Case, key: str) ->
         key: prefix of the widgets' keys, one per page.
     """
     with show_errors():
+        version = None
+        if TASKS[project.task].reading_kind == "restored":
+            version = _pick_version(workspace, project, case, key)
+            if version is not None:
+                restored_view(workspace, case, version, key)
+                facts(case)
+                return
         picture, controls = st.columns([2, 1], gap="medium")
         with controls:
-            version = _pick_version(workspace, project, case, key)
+            if TASKS[project.task].reading_kind != "restored":
+                version = _pick_version(workspace, project, case, key)
             start = start_plane(workspace, version, case.info)
             index = pick_slice(case.info, f"{key}_slice_{case.id}", start)
             window = window_controls(workspace, case, key)
