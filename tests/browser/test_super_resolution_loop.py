@@ -109,21 +109,22 @@ def test_super_resolution_from_training_to_comparing(
     train(page, server)
     open_page(page, server, "infer", NAME)
     page.get_by_role("button", name="Look closely").click()
-    slider = page.locator('[class*="_blend"] [role="slider"]').last
-    slider.wait_for(timeout=200_000)
+    slider = page.get_by_role("slider", name="Blend: 0 true pixels, 1 sharp look").last
+    slider.wait_for(timeout=200_000, state="attached")
     settle(page)
     picture(page, "super-resolution-look")
     shown = page.get_by_alt_text("Restored").first
     before = shown.get_attribute("src")
-    slider.press("ArrowRight")
-    slider.press("ArrowRight")
+    slider.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
     page.wait_for_function(
         "([alt, source]) => document.querySelector(`img[alt='${alt}']`)?.getAttribute('src') !== source",
         arg=["Restored", before],
         timeout=60_000,
     )
     settle(page)
-    assert slider.get_attribute("aria-valuetext") or slider.get_attribute("aria-valuenow")
+    picture(page, "super-resolution-blend")
 
     page.get_by_role("button", name=f"Run on {N_IMAGES} cases").click()
     page.get_by_text("Readings of this model").wait_for(timeout=300_000)
