@@ -36,7 +36,13 @@ def run_prediction(context: JobContext) -> dict[str, Any]:
         )
     check_labels(model, project.labels)
     predictor = TASKS[model.task].load(workspace.model_dir(model), pick_device(load_settings().device))
-    options = PredictOptions(threshold=payload.threshold, flips=payload.flips, device=load_settings().device)
+    options = PredictOptions(
+        threshold=payload.threshold,
+        flips=payload.flips,
+        device=load_settings().device,
+        blend=payload.blend,
+        consistent=payload.consistent,
+    )
     stored = 0
     skipped: list[dict[str, str]] = []
     for number, case_id in enumerate(payload.case_ids, start=1):
@@ -86,6 +92,7 @@ class FileRequest:
     file_format: str | None = None
     flips: bool = True
     threshold: float | None = None
+    blend: float | None = None
 
 
 def exporter_of(task_name: str, file_format: str | None) -> Exporter:
@@ -121,7 +128,9 @@ def predict_files(
     labels = tuple(Label(row["value"], row["name"], row["color"]) for row in card["labels"])
     device = pick_device(load_settings().device)
     predictor = TASKS[card["task"]].load(package_dir, device)
-    options = PredictOptions(request.threshold, flips=request.flips, device=device, keep_probabilities=False)
+    options = PredictOptions(
+        request.threshold, request.flips, device=device, keep_probabilities=False, blend=request.blend
+    )
     skipped: list[dict[str, str]] = []
 
     def items() -> Iterator[ExportItem]:

@@ -361,14 +361,18 @@ class Workspace:
 
     # snapshots, runs, models
 
-    def make_snapshot(self, project_id: int, reader_name: str | None = None) -> Snapshot:
+    def make_snapshot(
+        self, project_id: int, reader_name: str | None = None, needs_readings: bool = True
+    ) -> Snapshot:
         """Freeze the cases that have a split and a reading of the reference reader (or of ``reader_name``).
+
+        Where no readings are needed, because the images themselves are the truth, all cases that have a split.
 
         Raises:
             TrainingError: when there is no such reading, or no such case is in a split.
         """
         marking.settle_waiting(self.store, project_id=project_id)
-        return snapshots.make_snapshot(self.store, project_id, reader_name)
+        return snapshots.make_snapshot(self.store, project_id, reader_name, needs_readings)
 
     def load_snapshot(self, sha256: str) -> Snapshot:
         """Return a stored snapshot by its hash."""

@@ -15,6 +15,7 @@ from PIL import Image as PilImage
 from core.jobs.warm import Message, warm_process
 from core.readings.picture import edges, label_rgb
 from core.readings.reading import Boxes, Mask, Reading, ReadingKind
+from core.tasks import TASKS
 from core.types import Array, Label, Window
 from pages.annotate import desk as work
 from pages.annotate.desk import Desk, Place
@@ -23,7 +24,7 @@ from pages.annotate.painting import CANVAS_SIZES, make_view, plane_shape, whole,
 from pages.annotate.session import session_desk
 from pages.annotate.workbench import workbench
 from pages.shared.canvas import MODES, Pen, Pictures, Tool, View, drawing_canvas, drawn
-from pages.shared.menu import CASES, IMPORT, PROJECTS
+from pages.shared.menu import CASES, IMPORT, PROJECTS, TRAIN
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.pickers import pick_case, pick_slice
 from pages.shared.render import plane_display, to_png
@@ -545,6 +546,11 @@ def main() -> None:
     project = current_project()
     if project is None:
         empty_state("There is no project yet.", PROJECTS)
+        return
+    if TASKS[project.task].image_truth is not None:
+        empty_state(
+            "There is nothing to mark here: the images are the truth themselves.", TRAIN, "Train a model"
+        )
         return
     if not project.labels:
         empty_state("This project has no label to draw with.", PROJECTS)

@@ -25,14 +25,14 @@ def create_form(first: bool) -> None:
         labels = st.text_input(
             "Labels, separated by commas",
             placeholder="nerve, vessel",
-            help="What is marked in the images. Everything else is background.",
+            help="What is marked in the images; everything else is background. Super-resolution needs none.",
         )
         if st.form_submit_button("Create", type="primary"):
             with show_errors():
                 names = [part for part in labels.split(",") if part.strip()]
                 if not name.strip():
                     raise ValueError("A project needs a name.")
-                if not names:
+                if TASKS[task].needs_labels and not names:
                     raise ValueError("A project needs at least one label, such as nucleus.")
                 project = store.create_project(name.strip(), task, make_labels(names))
                 remember("project", project.id)
@@ -41,6 +41,8 @@ def create_form(first: bool) -> None:
 
 def labels_part(project: Project) -> None:
     """Show the label set and let one more be added."""
+    if not TASKS[project.task].needs_labels:
+        return
     st.subheader("Labels")
     label_legend(project.labels)
     with (

@@ -15,7 +15,7 @@ import streamlit as st
 from PIL import Image as PilImage
 
 from core.readings.picture import blend, draw_boxes, overlay, to_rgb
-from core.readings.reading import Boxes, Mask, Reading
+from core.readings.reading import Boxes, Mask, Reading, RestoredImage
 from core.types import Array, ImageInfo, Label, Window
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ def whole_reading(workspace: Workspace, version: ReadingVersion, threshold: floa
         kept = _reading(workspace, version, version.id, version.sha256)
         return kept.decided() if isinstance(kept, Boxes) else kept
     reading = _probable_reading(workspace, version, version.id, version.sha256)
+    if isinstance(reading, RestoredImage):
+        return reading  # has nothing to decide
     found = reading.at_threshold(threshold)
     return found if isinstance(found, Boxes) else Mask(found)
 
@@ -153,6 +155,8 @@ def plane_of_reading(reading: Reading, index: int) -> Reading:
     if isinstance(reading, Boxes):
         found = reading.only(reading.planes == index)
         return replace(found, planes=np.zeros(len(found), np.int32))
+    if isinstance(reading, RestoredImage):
+        raise ValueError("A finer image has planes of its own; see pages.shared.restored_view.")
     return Mask(plane_of(reading.array, index))
 
 
@@ -194,6 +198,8 @@ def start_plane(workspace: Workspace, version: ReadingVersion | None, info: Imag
     reading = whole_reading(workspace, version)
     if isinstance(reading, Mask):
         return fullest_plane(reading.array)
+    if not isinstance(reading, Boxes):
+        return info.slices // 2
     return int(np.bincount(reading.planes).argmax()) if len(reading) else info.slices // 2
 
 
