@@ -19,8 +19,8 @@ from core.types import Array, Image, Window
 from pages.shared.messages import escape
 from pages.shared.pickers import pick_slice
 from pages.shared.render import fit_to_pixels, start_window, to_png, whole_reading
-from pages.shared.swipe import Side, swipe
 from pages.shared.still import has_window, window_controls
+from pages.shared.swipe import Side, swipe
 
 if TYPE_CHECKING:
     from core.workspace.records import Case, ReadingVersion
