@@ -55,6 +55,7 @@ HIDE_HELP = (
     "else they say about a person. Tick this when the names of these files name patients, too."
 )
 SHOWN = 8
+MAX_CAPTION = 28
 
 
 def staging() -> Staging:
@@ -245,7 +246,11 @@ def show_first(case_ids: list[int]) -> None:
                 case = workspace().get_case(case_id)
                 with st.container(width=THUMBNAIL_SIDE + 16):
                     picture = thumbnail_png(workspace(), case)
-                    st.image(picture, output_format="PNG", caption=escape(case.name), alt=case.name)
+                    st.image(picture, output_format="PNG", caption=escape(_short(case.name)), alt=case.name)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MAX_CAPTION else f"{name[: MAX_CAPTION - 1]}…"
 
 
 def show_result(result: dict[str, Any], names: list[str]) -> None:
