@@ -29,6 +29,7 @@ ONLY_REFERENCE = (0, 114, 206)
 OTHER_LABEL = (204, 121, 167)
 MAX_SIDE = 1400
 MIN_SIDE = 512
+THUMBNAIL_SIDE = 120
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,20 @@ def _plane(_workspace: Workspace, _case: Case, image_sha256: str, view: tuple[in
     plane = np.asarray(image.plane(index))
     shown = to_display(plane, Window(center, width), image.info.inverted)
     return to_rgb(shown)
+
+
+def thumbnail_png(workspace: Workspace, case: Case) -> bytes:
+    """Return the middle plane of a case as a small PNG."""
+    return _thumbnail(workspace, case, case.image_sha256)
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _thumbnail(_workspace: Workspace, _case: Case, image_sha256: str) -> bytes:
+    picture = PilImage.fromarray(plane_display(_workspace, _case, _case.info.slices // 2))
+    row_mm, column_mm = (_case.info.spacing_mm or (1.0, 1.0))[-2:]
+    rows, columns = picture.height * row_mm, picture.width * column_mm
+    scale = THUMBNAIL_SIDE / max(rows, columns)
+    return to_png(np.asarray(picture.resize((max(1, round(columns * scale)), max(1, round(rows * scale))))))
 
 
 def plane_png(workspace: Workspace, case: Case, index: int, window: Window | None = None) -> bytes:
