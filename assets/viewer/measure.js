@@ -73,17 +73,26 @@ function statistics(kind, low, high, { values, columns, rows }) {
   return { n, mean: origin + sum / n, sd: Math.sqrt(Math.max(0, squares / n - (sum / n) ** 2)), min, max };
 }
 
-const number = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(1));
+/** At least two digits that matter, however small: slides are measured in micrometres. */
+function number(value) {
+  const size = Math.abs(value);
+  if (size >= 100) return value.toFixed(0);
+  return size >= 1 || size === 0 || Number.isNaN(value) ? value.toFixed(1) : String(Number(value.toPrecision(2)));
+}
+
+const length = (value, unit) => (unit === "mm" && value > 0 && value < 0.1 ? `${number(value * 1000)} µm` : `${number(value)} ${unit}`);
 
 /** A measurement in a few short lines. @returns {string[]} */
 export function measureWords(note, facts, plane = null) {
   const found = measure(note, facts, plane);
   const unit = unitOf(facts);
   const words = [];
-  if (note.kind === "length") words.push(`${number(found[`length_${unit}`])} ${unit}`);
+  if (note.kind === "length") words.push(length(found[`length_${unit}`], unit));
   if (note.kind === "angle") words.push(Number.isNaN(found.angle_deg) ? "–" : `${found.angle_deg.toFixed(1)}°`);
   if (note.kind === "bidirectional") {
-    words.push(`${number(found[`long_${unit}`])} × ${number(found[`short_${unit}`])} ${unit}`);
+    const [long, short] = [found[`long_${unit}`], found[`short_${unit}`]];
+    const small = unit === "mm" && long > 0 && long < 0.1 ? 1000 : 1;
+    words.push(`${number(long * small)} × ${number(short * small)} ${small === 1 ? unit : "µm"}`);
   }
   if (note.kind === "ellipse" || note.kind === "rectangle") {
     words.push(`${number(found[`area_${unit}2`])} ${unit}²`);

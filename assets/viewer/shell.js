@@ -101,6 +101,10 @@ export class Shell {
     this.panel.showItems();
   }
 
+  showCounts() {
+    this.panel.showPlace();
+  }
+
   showPlace(pane) {
     clearTimeout(this.telling);
     this.telling = setTimeout(() => (this.live.textContent = pane.root.getAttribute("aria-label")), 400);

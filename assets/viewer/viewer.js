@@ -104,7 +104,7 @@ export class Viewer {
     source.listen((index) => this.#arrived(source, index));
     this.sources.set(facts.id, source);
     const largest = this.look.labels.reduce((most, label) => Math.max(most, label.value), 255);
-    this.shelves.set(facts.id, new LayerShelf(facts, largest, api, () => this.redraw()));
+    this.shelves.set(facts.id, new LayerShelf(facts, largest, api, () => this.#layersArrived()));
     const [first] = facts.windows;
     if (!this.windows.has(facts.id)) this.windows.set(facts.id, { center: first.center, width: first.width });
   }
@@ -213,6 +213,11 @@ export class Viewer {
       if (mine && (index === null || index === pane.index || pane.axis !== "z" || this.look.slab)) pane.redraw();
     }
     this.shell.progress(source);
+  }
+
+  #layersArrived() {
+    this.redraw();
+    this.shell.showCounts();
   }
 
   // --- what is seen ---------------------------------------------------------------------------------------------

@@ -131,14 +131,16 @@ def _region(scene: Scene, asked: dict[str, Any]) -> Answer:
     x, y, z = (int(value) for value in asked["point"])
     low, high = (float(value) for value in asked["range"])
     label, image = _label_in(asked), scene.image
+    z = _plane_number(image.info, z)
+    plane = _mean_of_channels(np.asarray(image.plane(z)), 2)
+    if 0 <= y < plane.shape[0] and 0 <= x < plane.shape[1]:
+        # Of large images the browser may know only the mean of several pixels.
+        shift = float(plane[y, x]) - (low + high) / 2
+        low, high = low + shift, high + shift
     if asked.get("volume") and image.info.is_volume:
         found = grow_region(_mean_of_channels(np.asarray(image.array)), (z, y, x), (low, high))
-        planes = {int(index): _as(found[index], label) for index in np.flatnonzero(found.any(axis=(1, 2)))}
-        return Answer(planes)
-    z = _plane_number(image.info, z)
-    return Answer(
-        {z: _as(grow_region(_mean_of_channels(np.asarray(image.plane(z)), 2), (y, x), (low, high)), label)}
-    )
+        return Answer({int(at): _as(found[at], label) for at in np.flatnonzero(found.any(axis=(1, 2)))})
+    return Answer({z: _as(grow_region(plane, (y, x), (low, high)), label)})
 
 
 def _mean_of_channels(array: Array, spatial: int = 3) -> Array:

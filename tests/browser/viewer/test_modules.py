@@ -331,6 +331,17 @@ def test_measurements_equal_python(run: Run) -> None:
                 assert found[key] == pytest.approx(value, rel=1e-9, nan_ok=True), (kind, key)
 
 
+def test_small_lengths_are_said_in_micrometres(run: Run) -> None:
+    fine, coarse = (
+        {"spacing": [size, size], "columns": 90, "rows": 90, "slices": 1} for size in (0.0005, 0.7)
+    )
+    line = {"kind": "length", "points": [[0, 0, 0.5], [30, 40, 0.5]], "axis": "z", "plane": 0}
+    box = {"kind": "rectangle", "points": [[0, 0, 0.5], [40, 40, 0.5]], "axis": "z", "plane": 0}
+    code = "[measure.measureWords(line, facts), measure.measureWords(box, facts)].flat()"
+    assert run(["measure"], code, facts=fine, line=line, box=box) == ["25.0 µm", "0.0004 mm²"]
+    assert run(["measure"], code, facts=coarse, line=line, box=box) == ["35.0 mm", "784 mm²"]
+
+
 def test_an_old_browser_gets_a_sentence(run: Run) -> None:
     assert run(["index"], "index.missingSentence()") is None
     sentence = run(["index"], "index.missingSentence({ResizeObserver: 1, AbortController: 1})")

@@ -34,7 +34,9 @@ def samples() -> dict[str, Image]:
     deep = rng.integers(0, 65536, (90, 120, 3)).astype(np.uint16)
     return {
         "ct": grey((5, 80, 96), "int16", -1000, 1500, modality="CT"),
-        "turned": grey((5, 80, 96), "int16", -1000, 1500, spacing_mm=(2.5, 0.7, 0.7), affine_lps=AFFINE),
+        "turned": grey(
+            (5, 80, 96), "int16", -1000, 1500, modality="MR", spacing_mm=(2.5, 0.7, 0.7), affine_lps=AFFINE
+        ),
         "monochrome1": grey((70, 64), "int16", 0, 4000, inverted=True, window=Window(2000, 3000)),
         "sixteen": grey((70, 64), "int32", 0, 65535),
         "bytes": grey((70, 64), "uint8", 0, 255),
@@ -123,7 +125,7 @@ def test_planes_across_and_slabs(room: Room, cases: dict[str, Case]) -> None:
         found = room.ask(code, n=number, i=index)
         expected = np.take(image.array, index, axis=axis)
         np.testing.assert_array_equal(found.reshape(expected.shape), expected)
-    room.press("Shift+M", "Shift+P", "o")
+    room.press("Shift+M", "Shift+I", "o")
     room.page.wait_for_timeout(300)
     slab = image.array.max(axis=0)  # nine slices reach over all five
     window = default_window(image.array, image.info)

@@ -295,7 +295,7 @@ def test_measurements_points_and_classes(room: Room, server: Server, seen: Seen,
 def test_boxes_where_readings_are_boxes(room: Room, server: Server, seen: Seen, add: Add) -> None:
     from core.tasks import TASKS
 
-    if "detection" not in TASKS:
+    if "detection" not in TASKS.names():
         pytest.skip("there is no task whose readings are boxes yet")
     flat = np.random.default_rng(0).integers(0, 255, (120, 150)).astype(np.uint8)
     case = add("cells", Image(flat, ImageInfo("yx", flat.shape, "uint8")), task="detection")
@@ -317,7 +317,14 @@ def test_boxes_where_readings_are_boxes(room: Room, server: Server, seen: Seen, 
     assert boxes.crops is not None and boxes.crops[0].all() and 0 < boxes.crops[2].mean() < 0.9
     room.press("s")
     room.drag((10.5, 40.5), (15.5, 45.5))
-    room.press("Delete")
+    room.press("2")  # what is selected with the arrow takes the label
+    room.saved()
+    assert sorted(
+        room.ask(
+            "[...bench.marks.items.values()].filter((item) => item.kind === 'box').map((item) => item.label)"
+        )
+    ) == [2, 2, 2]
+    room.press("u", "Delete")
     room.saved()
     room.press("u")
     room.saved()
@@ -362,26 +369,84 @@ def test_one_pixel(room: Room, server: Server, add: Add) -> None:
     assert agree(room, server, case).tolist() == [[[1]]]
 
 
-def test_real_images_are_marked(room: Room, server: Server, seen: Seen, add: Add, shared_data: Path) -> None:
-    """A CT, an ultrasound picture in colour, and a slide in tiles, each brushed, outlined and filled by range."""
-    slide = next(iter((shared_data / "wsi_openslide").glob("*.svs")))
-    sources = {
-        "real ct": shared_data / "vol_ct_totalseg" / "example_ct_sm.nii.gz",
-        "real series": shared_data / "dicom_ct_series_torchio",
-        "real us": sorted((shared_data / "seg_us_nerve" / "images").glob("*.png"))[0],
-        "real slide": _slide(slide),
+def use_every_tool(room: Room, rows: int, columns: int) -> int:
+    """Drive all tools that mark or measure, each by its key, over a picture; returns how many steps were made."""
+
+    def at(*shares: tuple[float, float]) -> list[tuple[float, float]]:
+        return [(x * columns, y * rows) for x, y in shares]
+
+    room.drag(*at((0.3, 0.4), (0.6, 0.45), (0.5, 0.6)))
+    room.press("2", "p")
+    room.click(*at((0.2, 0.2), (0.4, 0.2), (0.3, 0.35)))
+    room.press("Enter", "3", "l")
+    room.drag(*at((0.6, 0.2), (0.8, 0.2), (0.8, 0.35), (0.6, 0.35)), steps=3)
+    room.press("1", "x")
+    room.drag(*at((0.1, 0.6), (0.25, 0.75)))
+    room.press("2", "y")
+    room.drag(*at((0.6, 0.75), (0.8, 0.8)))
+    room.page.mouse.move(*room.places(at((0.75, 0.9)))[0])
+    room.click(*at((0.75, 0.9)))
+    room.press("e")
+    room.drag(*at((0.12, 0.65), (0.24, 0.65)))
+    room.press("3", "g")
+    room.click(*at((0.3, 0.22)))
+    room.press("1", "d")
+    room.ask("Object.assign(bench.brush, {range: [-1e6, 1e6]})")
+    room.drag(*at((0.3, 0.85), (0.5, 0.85)))
+    room.press("j")
+    room.ask("Object.assign(bench.brush, {tolerance: 1})")
+    room.click(*at((0.45, 0.3)))
+    room.page.get_by_text("Enter accepts").wait_for()
+    room.press("Enter", "t")
+    room.click(*at((0.5, 0.5)))
+    for key in ("Shift+L", "Shift+E", "Shift+R"):
+        room.press(key)
+        room.drag(*at((0.4, 0.4), (0.55, 0.55)))
+    room.press("Shift+A")
+    room.click(*at((0.2, 0.5), (0.3, 0.6), (0.4, 0.5)))
+    room.press("Shift+B")
+    room.drag(*at((0.2, 0.3), (0.5, 0.5)))
+    room.drag(*at((0.4, 0.3), (0.3, 0.5)))
+    return 15
+
+
+def real_image(name: str, folder: Path) -> Image | Path:
+    """Return one of the real images by a short name."""
+    if name == "slide":
+        return _slide(next(iter((folder / "wsi_openslide").glob("*.svs"))))
+    paths = {
+        "ct": folder / "vol_ct_totalseg" / "example_ct_sm.nii.gz",
+        "series": folder / "dicom_ct_series_torchio",
+        "us": sorted((folder / "seg_us_nerve" / "images").glob("*.png"))[0],
     }
-    for name, source in sources.items():
-        case = add(name, source)
-        rows, columns = case.info.spatial_shape[-2:]
-        room.open("annotate", case.project_id, case.id)
-        room.drag((columns * 0.3, rows * 0.4), (columns * 0.6, rows * 0.45), (columns * 0.5, rows * 0.6))
-        room.press("2", "p")
-        room.click((columns * 0.2, rows * 0.2), (columns * 0.4, rows * 0.2), (columns * 0.3, rows * 0.35))
-        room.press("Enter")
-        found = agree(room, server, case)
-        assert {1, 2} <= set(np.unique(found).tolist())
-        picture(room.page, f"viewer-{name.replace(' ', '-')}")
+    return paths[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ct",
+        pytest.param("series", marks=pytest.mark.slow),
+        pytest.param("us", marks=pytest.mark.slow),
+        "slide",
+    ],
+)
+def test_every_tool_on_real_images(
+    room: Room, server: Server, seen: Seen, add: Add, shared_data: Path, name: str
+) -> None:
+    """A CT, a series, an ultrasound picture in colour and a slide in tiles; all undone, and redone, to the bit."""
+    case = add(f"real {name}", real_image(name, shared_data))
+    room.open("annotate", case.project_id, case.id)
+    steps = use_every_tool(room, *case.info.spatial_shape[-2:])
+    found = agree(room, server, case)
+    assert {1, 2, 3} <= set(np.unique(found).tolist())
+    assert room.ask("bench.marks.undoable.length") == steps
+    assert room.ask("bench.marks.items.size") == 6
+    picture(room.page, f"viewer-real-{name}")
+    room.press(*["u"] * steps)
+    assert not agree(room, server, case).any() and room.ask("bench.marks.items.size") == 0
+    room.press(*["Shift+U"] * steps)
+    np.testing.assert_array_equal(agree(room, server, case), found)
     assert real_errors(seen) == []
 
 
