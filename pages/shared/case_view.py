@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from pages.shared.blind import sees_others
 from pages.shared.messages import escape, show_errors
 from pages.shared.pickers import CASE_LIMIT
 from pages.shared.render import label_plane, to_png, whole_reading
@@ -85,6 +86,9 @@ def _beside_view(workspace: Workspace, case: Case, like: ReadingVersion | None) 
 
 def _pick_version(workspace: Workspace, project: Project, case: Case, key: str) -> ReadingVersion | None:
     known = workspace.list_versions(case.id)
+    if not sees_others(project, case.id):
+        known = [version for version in known if version.kind == "model"]
+        st.caption("Readers of this project are blind to each other: read this case to see what others saw.")
     names = sorted({version.reader_name for version in known})
     if not names:
         st.caption("Nobody has read this case yet.")
