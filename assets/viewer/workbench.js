@@ -1,6 +1,7 @@
 // The annotator's bench: the reading in hand, its labels, what is proposed, and the way to the server.
 
 import * as actions from "./actions.js";
+import { Activity } from "./activity.js";
 import { Api } from "./api.js";
 import { readFrames } from "./frames.js";
 import { Marks } from "./history.js";
@@ -31,6 +32,7 @@ export class Workbench extends Notepad {
     this.kind = spec.kind;
     this.reader = spec.reader;
     this.api = new Api(spec.token, () => viewer.askForToken());
+    this.activity = new Activity(viewer.root);
     this.journal = new Journal();
     this.tabs = new Tabs(this.client);
     this.brush = { size: startSize(this.facts), ball: false, through: false, range: rangeOf(viewer, this.facts), tolerance: toleranceOf(viewer, this.facts) };
@@ -99,7 +101,7 @@ export class Workbench extends Notepad {
     this.marks = new Marks(volume, this.client);
     this.marks.items = items;
     this.marks.remember(steps);
-    const place = { api: this.api, caseId: this.spec.case, reader: this.reader, names: head.names, journal: this.journal };
+    const place = { api: this.api, caseId: this.spec.case, reader: this.reader, names: head.names, journal: this.journal, activity: this.activity };
     this.saver?.close();
     this.saver = new Saver(place, (state, sentence) => this.setStatus(state, sentence), (own) => this.#forked(own));
     this.marks.listen((step, planes) => this.#changed(step, planes));
@@ -284,6 +286,7 @@ export class Workbench extends Notepad {
   rejectProposal() {
     this.turn += 1; // an answer on its way comes too late
     if (!this.proposal) return false;
+    this.activity.rejected += 1;
     this.proposal = null;
     this.hints.clear();
     this.viewer.redrawLines();
@@ -377,6 +380,7 @@ export class Workbench extends Notepad {
 
   close() {
     this.closed = true;
+    this.activity.close();
     this.presence?.close();
     this.saver?.close();
     this.tabs.close();

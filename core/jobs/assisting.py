@@ -137,10 +137,10 @@ def _region(scene: Scene, asked: dict[str, Any]) -> Answer:
         # Of large images the browser may know only the mean of several pixels.
         shift = float(plane[y, x]) - (low + high) / 2
         low, high = low + shift, high + shift
-    if not (asked.get("volume") and image.info.is_volume):
-        return Answer({z: _as(grow_region(plane, (y, x), (low, high)), label)})
-    found = grow_region(_mean_of_channels(np.asarray(image.array)), (z, y, x), (low, high))
-    return Answer({int(index): _as(found[index], label) for index in np.flatnonzero(found.any(axis=(1, 2)))})
+    if asked.get("volume") and image.info.is_volume:
+        found = grow_region(_mean_of_channels(np.asarray(image.array)), (z, y, x), (low, high))
+        return Answer({int(at): _as(found[at], label) for at in np.flatnonzero(found.any(axis=(1, 2)))})
+    return Answer({z: _as(grow_region(plane, (y, x), (low, high)), label)})
 
 
 def _mean_of_channels(array: Array, spatial: int = 3) -> Array:

@@ -23,7 +23,8 @@ TOLD = 5
 
 
 def suggest(message: Message) -> Message:
-    """Return the cases that teach most: ``project``, ``reader``, and ``current`` (a case to pass over), ``seed``.
+    """Return the cases that teach most: ``project``, ``reader``, ``current`` (a case to pass over), ``seed``,
+    ``blind`` (True leaves out what other people saw).
 
     Cases that were not looked at in time take part the next time: the order they are looked at in is by chance.
     """
@@ -37,7 +38,7 @@ def suggest(message: Message) -> Message:
     chance.shuffle(unread)
     known = [case for case in cases if case.id in read]
     chance.shuffle(known)
-    others = _readings_by_case(project_id, reader)
+    others = _readings_by_case(project_id, reader, bool(asked.get("blind")))
     until = time.monotonic() + LOOK_SECONDS
     signatures = [found for case in known[:MOST_CANDIDATES] if (found := _signature(case, until)) is not None]
     candidates = []
@@ -50,11 +51,11 @@ def suggest(message: Message) -> Message:
     return Message({"suggestions": rows, "left": len(unread)})
 
 
-def _readings_by_case(project_id: int, reader: str) -> dict[int, list[ReadingVersion]]:
+def _readings_by_case(project_id: int, reader: str, blind: bool) -> dict[int, list[ReadingVersion]]:
     store = open_store()
     found: dict[int, list[ReadingVersion]] = {}
     for other in store.list_readers(project_id):
-        if other.name == reader:
+        if other.name == reader or (blind and other.kind == "person"):
             continue
         for case_id, version in store.readings_of(project_id, other.name).items():
             found.setdefault(case_id, []).append(version)

@@ -23,6 +23,7 @@ from pages.annotate.object_panel import boxes_picture, objects_panel
 from pages.annotate.painting import CANVAS_SIZES, make_view, plane_shape, whole, zoomed
 from pages.annotate.session import session_desk
 from pages.annotate.workbench import workbench
+from pages.shared.blind import sees_others
 from pages.shared.canvas import MODES, Pen, Pictures, Tool, View, drawing_canvas, drawn
 from pages.shared.menu import CASES, IMPORT, PROJECTS, TRAIN
 from pages.shared.messages import empty_state, escape, show_errors
@@ -125,7 +126,8 @@ def _go_on(project_id: int, current: int) -> None:
             unread = [case.id for case in store.list_cases(project_id) if case.id not in read | {current}]
             found, reason = (random.choice(unread), "chosen by chance") if unread else (None, "")
         else:
-            values = {"project": project_id, "reader": user_name(), "current": current}
+            blind = store.get_project(project_id).blind
+            values = {"project": project_id, "reader": user_name(), "current": current, "blind": blind}
             answer = warm_process(store.home).call("suggest", Message(values), SUGGEST_SECONDS)
             rows = answer.values["suggestions"]
             found, reason = (rows[0]["case"], rows[0]["reason"]) if rows else (None, "")
@@ -347,8 +349,9 @@ def _edit_buttons(place: Place, case: Case, version: ReadingVersion | None) -> N
 
 def _other_readings(project: Project, place: Place) -> None:
     newest: dict[str, ReadingVersion] = {}
+    open_reading = sees_others(project, place.case_id)
     for found in workspace().list_versions(place.case_id):
-        if found.reader_name != place.reader:
+        if found.reader_name != place.reader and (open_reading or found.kind == "model"):
             newest.setdefault(found.reader_name, found)
     if not newest:
         return

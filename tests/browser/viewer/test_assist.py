@@ -118,6 +118,9 @@ def test_clicks_boxes_and_escape(room: Room, server: Server, seen: Seen) -> None
     room.press("Enter")
     room.saved()
     np.testing.assert_array_equal(stored(server, case)[2], found)
+    with Workspace.open(server.home) as store:
+        (work,) = store.list_work(case.project_id)
+    assert (work.strokes, work.accepted, work.rejected) == (1, 1, 2) and 0 < work.seconds < 600
     assert real_errors(seen) == []
 
 
