@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from core.types import Array
 
-SUPPRESSION_IOU = 0.55  # overlap from which two boxes of one label are one object
+SUPPRESSION_IOU = 0.6  # overlap from which two boxes of one label are one object
 FUSION_IOU = 0.6  # the same, of boxes from several looks
 FRAGMENT_SHARE = 0.8  # of a box's area inside a larger one: a piece that was cut off by a tile's border
 
@@ -85,29 +85,30 @@ def fuse(looks: list[Found], iou: float = FUSION_IOU) -> Found:
     """Fuse the boxes that several looks at the same input gave: weighted box fusion.
 
     Boxes of one label that overlap become their mean, weighted by score; the score is the mean over all looks,
-    so that what only one of four looks saw counts a quarter. Masks are averaged alike.
+    so that what only one of four looks saw counts a quarter. Masks are averaged alike. Two boxes of one look stay
+    two, however much they overlap: cells that lie on each other are not one.
 
     Source: Solovyev, Wang, Gabruseva, Weighted boxes fusion, Image and Vision Computing 2021.
     """
     every = join(looks)
-    every = every.only(np.argsort(-every.scores, kind="stable"))
+    source = np.repeat(np.arange(len(looks)), [len(look) for look in looks])
+    order = np.argsort(-every.scores, kind="stable")
+    every, source = every.only(order), source[order]
     clusters: list[list[int]] = []
-    fused = np.zeros((0, 4), np.float32)
-    labels = np.zeros(0, np.int64)
+    fused, labels = np.zeros((len(every), 4), np.float32), np.zeros(len(every), np.int64)
+    has_look = np.zeros((len(every), len(looks)), bool)
     for number in range(len(every)):
-        box, label = every.box_xyxy[number], every.labels[number]
-        home = -1
-        if len(fused):
-            overlap = np.where(labels == label, overlaps(box[None], fused)[0], 0)
-            home = int(overlap.argmax()) if overlap.max() > iou else -1
-        if home < 0:
-            clusters.append([number])
-            fused = np.concatenate([fused, box[None]])
-            labels = np.append(labels, label)
-        else:
-            clusters[home].append(number)
-            fused[home] = _weighted(every.box_xyxy[clusters[home]], every.scores[clusters[home]])
-    return _from_clusters(every, clusters, fused, len(looks))
+        box, label, count = every.box_xyxy[number], every.labels[number], len(clusters)
+        overlap = overlaps(box[None], fused[:count])[0]
+        overlap[(labels[:count] != label) | has_look[:count, source[number]]] = 0
+        home = int(overlap.argmax()) if overlap.max(initial=0) > iou else count
+        if home == count:
+            clusters.append([])
+            labels[home] = label
+        clusters[home].append(number)
+        has_look[home, source[number]] = True
+        fused[home] = _weighted(every.box_xyxy[clusters[home]], every.scores[clusters[home]])
+    return _from_clusters(every, clusters, fused[: len(clusters)], len(looks))
 
 
 def overlaps(first: Array, second: Array) -> npt.NDArray[np.float32]:
@@ -154,9 +155,7 @@ def _weighted(values: Array, scores: Array) -> npt.NDArray[np.float32]:
 
 
 def _from_clusters(every: Found, clusters: list[list[int]], fused: Array, looks: int) -> Found:
-    scores = np.array(
-        [every.scores[members].mean() * min(len(members), looks) / looks for members in clusters], np.float32
-    )
+    scores = np.array([every.scores[members].sum() / looks for members in clusters], np.float32)
     labels = np.array([every.labels[members[0]] for members in clusters], np.int64)
     masks = None
     if every.masks is not None:

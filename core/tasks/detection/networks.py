@@ -29,13 +29,13 @@ from torchvision.ops import MultiScaleRoIAlign, box_iou
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork
 
 from core.learning.encoders import unknown_name_message
+from core.tasks.detection.merging import SUPPRESSION_IOU
 from core.tasks.detection.spec import GROUP_WIDTH, STRIDE, DetectorSpec
 
 Tensors = dict[str, torch.Tensor]
 SCORE_FLOOR = (
     0.03  # objects below are not kept: far under any threshold, but mean average precision counts them
 )
-SUPPRESSION_IOU = 0.6  # inside the network; the final one is in ``merging``
 NORM_GROUPS = 16
 PRIOR_PROBABILITY = 0.01  # of an object at a place, before training: focal loss needs it low
 MASK_SIDE = 28
@@ -138,8 +138,10 @@ class _ExtraLevels(nn.Module):
 
     def forward(self, features: list[torch.Tensor]) -> OrderedDict[str, torch.Tensor]:
         levels = list(features[-self.kept :])
-        for block in self.extra:
-            levels.append(block(levels[-1]))
+        # In float32: oneDNN's bf16 gradient of a strided depthwise convolution reads foreign memory at 1 pixel.
+        with torch.autocast(levels[-1].device.type, enabled=False):
+            for block in self.extra:
+                levels.append(block(levels[-1].float()))
         return OrderedDict((str(number), level) for number, level in enumerate(levels))
 
 

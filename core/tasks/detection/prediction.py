@@ -200,7 +200,7 @@ class DetectionPredictor:
             for frame, found in zip(batch, self.detect(inputs, options.flips), strict=True):
                 parts.append(place_in_image(found, frame))
         if len(frames) == 1:
-            return suppress(parts[0], options.across_labels)
+            return suppress(parts[0], across_labels=True) if options.across_labels else parts[0]
         # Of the whole, looked at from afar, only what tiles may have cut: small objects are a blur there.
         cut_from = WHOLE_SHARE * overlap * min(frames[1].height, frames[1].width)
         least = max(cut_from, WHOLE_PIXELS / min(frames[0].scale_xy))

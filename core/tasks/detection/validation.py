@@ -16,7 +16,6 @@ from core.readings.picture import draw_boxes, to_rgb, write_png
 from core.readings.reading import Boxes
 from core.tasks.detection.data import BoxCache
 from core.tasks.detection.frames import pad_to, whole_frame
-from core.tasks.detection.merging import suppress
 from core.tasks.detection.networks import Detector
 from core.tasks.detection.planning import Plan
 from core.tasks.detection.prediction import DetectionPredictor, Rule, join_planes, place_in_image
@@ -107,7 +106,7 @@ def _read_whole(
         for number, found in zip(planes, predictor.detect(np.stack(inputs), flips), strict=True):
             shape = (int(data.cache.sizes[number, 0]), int(data.cache.sizes[number, 1]))
             frame = whole_frame(shape, data.plan.preprocessing, data.plan.framing)
-            placed = suppress(place_in_image(found, frame))
+            placed = place_in_image(found, frame)
             boxes = predictor.to_boxes(placed, int(images.slices[number]), shape)
             by_item[int(images.items[number])].append(boxes)
     return [join_planes(planes) for planes in by_item]

@@ -63,6 +63,13 @@ def test_fusion_takes_weighted_means_and_counts_looks() -> None:
     assert fused.labels.tolist() == [1, 2, 1]
 
 
+def test_two_boxes_of_one_look_stay_two() -> None:
+    cells = found((10, 10, 30, 30, 0.9, 1), (14, 10, 34, 30, 0.8, 1))  # they overlap by two thirds
+    fused = fuse([cells, cells])
+    assert np.allclose(fused.box_xyxy, cells.box_xyxy)
+    assert np.allclose(fused.scores, cells.scores)
+
+
 def test_fusing_equal_looks_changes_nothing() -> None:
     one = suppress(random_found(5, 20), iou=0.3)
     fused = fuse([one, one, one])
