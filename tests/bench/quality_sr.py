@@ -129,7 +129,7 @@ def _tell(event: dict[str, Any]) -> None:
     if "val_psnr" in event:
         gain = event["val_psnr"] - event["val_psnr_bicubic"]
         print(
-            f"  ours {event['seconds'] / 60:.2f} min loss {event['train_loss']:.5f} gain {gain:.3f}",
+            f"  ours {event['seconds'] / 60:.2f} min loss {event.get('train_loss', float('nan')):.5f} gain {gain:.3f}",
             flush=True,
         )
 
