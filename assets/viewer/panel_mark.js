@@ -60,7 +60,8 @@ export class LabelPart {
 
   choose(value) {
     this.bench.label = value;
-    this.bench.relabelSelected(value);
+    // A box just drawn stays as it is when the label for the next one is chosen.
+    if (this.viewer.tool?.name === "select") this.bench.relabelSelected(value);
     this.show();
     this.viewer.redrawLines();
     this.viewer.shell.panel.showBrush();

@@ -295,7 +295,7 @@ def test_measurements_points_and_classes(room: Room, server: Server, seen: Seen,
 def test_boxes_where_readings_are_boxes(room: Room, server: Server, seen: Seen, add: Add) -> None:
     from core.tasks import TASKS
 
-    if "detection" not in TASKS:
+    if "detection" not in TASKS.names():
         pytest.skip("there is no task whose readings are boxes yet")
     flat = np.random.default_rng(0).integers(0, 255, (120, 150)).astype(np.uint8)
     case = add("cells", Image(flat, ImageInfo("yx", flat.shape, "uint8")), task="detection")
@@ -317,7 +317,14 @@ def test_boxes_where_readings_are_boxes(room: Room, server: Server, seen: Seen, 
     assert boxes.crops is not None and boxes.crops[0].all() and 0 < boxes.crops[2].mean() < 0.9
     room.press("s")
     room.drag((10.5, 40.5), (15.5, 45.5))
-    room.press("Delete")
+    room.press("2")  # what is selected with the arrow takes the label
+    room.saved()
+    assert sorted(
+        room.ask(
+            "[...bench.marks.items.values()].filter((item) => item.kind === 'box').map((item) => item.label)"
+        )
+    ) == [2, 2, 2]
+    room.press("u", "Delete")
     room.saved()
     room.press("u")
     room.saved()
