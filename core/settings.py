@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,10 @@ class Settings(BaseSettings):
         default=None,
         exclude=True,  # it may hold a password, and settings are handed to other processes
         description="Another database than the home's own, such as postgresql+psycopg://...",
+    )
+    import_folders: str = Field(
+        default="",
+        description="Folders of the server that the import page may read, separated as in PATH; empty: none.",
     )
     max_image_bytes: int = Field(
         default=4 * 2**30, gt=0, description="Largest decoded image: rows x columns x frames x bytes."
@@ -48,7 +53,20 @@ class Settings(BaseSettings):
     cancel_grace_seconds: float = Field(
         default=20.0, gt=0, description="How long a cancelled job may take to stop by itself."
     )
+    warm_idle_seconds: float = Field(
+        default=900.0,
+        gt=0,
+        description="Time without work after which the process for quick calculations ends.",
+    )
+    warm_memory_bytes: int = Field(
+        default=4 * 2**30, gt=0, description="Most memory of the process for quick calculations."
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
+
+    @property
+    def import_roots(self) -> tuple[Path, ...]:
+        """The folders that the import page may read."""
+        return tuple(Path(part) for part in self.import_folders.split(os.pathsep) if part.strip())
 
     @property
     def home_path(self) -> Path:

@@ -142,10 +142,10 @@ export function clearSlice(marks, closed, z) {
   });
 }
 
-/** Lay a mask over a label: what was proposed becomes part of the reading. @param {Map<number, Uint8Array>} planes */
-export function layOver(marks, name, closed, planes, label) {
+/** Lay label maps over the reading: what was proposed becomes part of it. @param {Map<number, Uint16Array>} planes */
+export function layOver(marks, name, closed, planes) {
   return change(marks, name, closed, (put) => {
-    for (const [z, plane] of planes) for (let at = 0; at < plane.length; at++) if (plane[at]) put(z, at, label);
+    for (const [z, plane] of planes) for (let at = 0; at < plane.length; at++) if (plane[at]) put(z, at, plane[at]);
   });
 }
 

@@ -2,6 +2,7 @@
 
 import { choice, el, iconButton, slider, toggle } from "./dom.js";
 import { AGREEMENT, DifferenceLayer, HeatLayer, ThresholdLayer } from "./layers.js";
+import { AssistPart } from "./panel_assist.js";
 import { BrushPart, ChangePart, ClassPart, LabelPart, OtherPart } from "./panel_mark.js";
 import { measureWords } from "./measure.js";
 import { short } from "./pane.js";
@@ -55,6 +56,10 @@ export class Panel {
     for (const part of this.parts) part.showPlace?.();
   }
 
+  grow() {
+    this.parts.find((part) => part instanceof AssistPart)?.grow?.();
+  }
+
   chooseLabel(number) {
     this.parts.find((part) => part instanceof LabelPart)?.chooseByPlace(number);
   }
@@ -64,6 +69,7 @@ function markParts(viewer, scene) {
   const mask = scene.mark.kind === "mask";
   return [
     new LabelPart(viewer, scene), mask ? new BrushPart(viewer) : null, mask ? new ChangePart(viewer, scene) : null,
+    mask ? new AssistPart(viewer, scene) : null,
     new ClassPart(viewer, scene), new OtherPart(viewer, scene),
   ].filter(Boolean);
 }

@@ -20,11 +20,12 @@ export class Saver {
    * @param {string} place.reader
    * @param {string[]} place.names of the state the browser has
    * @param {import("./journal.js").Journal} place.journal
+   * @param {import("./activity.js").Activity} place.activity
    * @param {(state: State, sentence: string) => void} onState
    * @param {(head: {reader: string, token: string}) => void} onFork
    */
-  constructor({ api, caseId, reader, names, journal }, onState, onFork) {
-    Object.assign(this, { api, caseId, reader, names, journal, onState, onFork });
+  constructor({ api, caseId, reader, names, journal, activity }, onState, onFork) {
+    Object.assign(this, { api, caseId, reader, names, journal, activity, onState, onFork });
     this.unsent = [];
     this.sending = false;
     this.failures = 0;
@@ -82,8 +83,15 @@ export class Saver {
     const body = await packSteps(batch);
     const query = new URLSearchParams({ based_on: this.names[0] });
     if (this.forking) query.set("fork", "1");
-    const response = await this.api.fetch(`cases/${this.caseId}/reading?${query}`, { method: "PUT", body });
-    return response.json();
+    const work = this.activity.take();
+    for (const [name, value] of Object.entries(work)) query.set(name, String(value));
+    try {
+      const response = await this.api.fetch(`cases/${this.caseId}/reading?${query}`, { method: "PUT", body });
+      return response.json();
+    } catch (error) {
+      this.activity.giveBack(work);
+      throw error;
+    }
   }
 
   #forked(head) {

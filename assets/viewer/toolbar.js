@@ -4,7 +4,7 @@ import { el, iconButton } from "./dom.js";
 
 const GROUPS = [
   ["window", "pan", "zoom", "scroll", "cross", "select"],
-  ["brush", "eraser", "threshold", "polygon", "freehand", "fill", "box", "turned", "point", "region"],
+  ["brush", "eraser", "threshold", "polygon", "freehand", "fill", "box", "turned", "point", "region", "click", "scribble"],
   ["length", "angle", "bidirectional", "ellipse", "rectangle"],
 ];
 
@@ -44,7 +44,7 @@ export class Toolbar {
     if (name === "window") return image.windowed;
     if (name === "scroll") return image.slices > 1;
     if (name === "cross") return image.volume && image.slices > 1;
-    if (name === "region") return scene.mark?.kind === "mask" && scene.mark.assist.includes("region");
+    if (["region", "click", "scribble"].includes(name)) return scene.mark?.kind === "mask" && scene.mark.assist.includes(name);
     const paints = ["brush", "eraser", "threshold", "polygon", "freehand", "fill"];
     if (paints.includes(name)) return scene.mark?.kind === "mask";
     return true;

@@ -13,6 +13,7 @@ import { Pointers } from "./pointer.js";
 import { planeOf } from "./shapes.js";
 import { ImageSource, IMAGE_BUDGET } from "./source.js";
 import { TileSource, isTiled } from "./tiles.js";
+import { assistTools } from "./tools_assist.js";
 import { markTools } from "./tools_mark.js";
 import { measureTools } from "./tools_measure.js";
 import { viewTools } from "./tools_view.js";
@@ -79,7 +80,7 @@ export class Viewer {
     this.tools = viewTools(this);
     if (scene.mark) {
       this.bench = new Workbench(this, scene.mark, scene.labels);
-      Object.assign(this.tools, markTools(this.bench));
+      Object.assign(this.tools, markTools(this.bench), assistTools(this.bench));
     }
     this.pad = this.bench ?? new Notepad(this, this.sources.get(scene.image.id));
     Object.assign(this.tools, measureTools(this.pad));
@@ -377,7 +378,7 @@ export class Viewer {
 
   layersOn(pane) {
     if (!this.bench || !this.marksOn(pane)) return [];
-    return [this.bench.kind === "mask" ? this.bench.layer : null, this.bench.proposalLayer].filter(Boolean);
+    return [this.bench.kind === "mask" ? this.bench.layer : null, this.bench.unsureLayer, this.bench.proposalLayer].filter(Boolean);
   }
 
   itemsOn(pane) {

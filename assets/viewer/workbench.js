@@ -1,20 +1,24 @@
 // The annotator's bench: the reading in hand, its labels, what is proposed, and the way to the server.
 
 import * as actions from "./actions.js";
+import { Activity } from "./activity.js";
 import { Api } from "./api.js";
 import { readFrames } from "./frames.js";
 import { Marks } from "./history.js";
 import { Journal, Tabs, newClient } from "./journal.js";
 import { LabelVolume } from "./labels.js";
 import { LabelLayer } from "./layers.js";
-import { rgba } from "./overlay.js";
+import { labelPalette, rgba } from "./overlay.js";
 import { closedLabels } from "./paint.js";
 import { Notepad } from "./notepad.js";
 import { Presence } from "./presence.js";
 import { StoredReading } from "./readings.js";
-import { decodeRuns } from "./runs.js";
+import { decodeRuns, encodeRuns } from "./runs.js";
 import { Saver } from "./saver.js";
 import { packSteps, unpackSteps } from "./steps.js";
+import { Hints } from "./tools_assist.js";
+
+const UNSURE = Uint32Array.from({ length: 256 }, (_, i) => rgba("#ffe14d", (i / 255) * 0.75));
 
 export class Workbench extends Notepad {
   /**
@@ -28,6 +32,7 @@ export class Workbench extends Notepad {
     this.kind = spec.kind;
     this.reader = spec.reader;
     this.api = new Api(spec.token, () => viewer.askForToken());
+    this.activity = new Activity(viewer.root);
     this.journal = new Journal();
     this.tabs = new Tabs(this.client);
     this.brush = { size: startSize(this.facts), ball: false, through: false, range: rangeOf(viewer, this.facts), tolerance: toleranceOf(viewer, this.facts) };
@@ -37,6 +42,8 @@ export class Workbench extends Notepad {
     this.marks = null; // null until the reading is here
     this.layer = null;
     this.proposal = null;
+    this.turn = 0; // which request for help is the newest
+    this.hints = new Hints(this);
     this.lastEnd = null;
     this.status = { state: "loading", sentence: "" };
     this.opening = this.open();
@@ -48,6 +55,18 @@ export class Workbench extends Notepad {
 
   get color() {
     return this.labels.find((label) => label.value === this.label)?.color ?? "#fff";
+  }
+
+  colorOf(value) {
+    return this.labels.find((label) => label.value === value)?.color ?? "#9aa4ad";
+  }
+
+  /** The label in hand on the slice in view, as runs of 0 and 1. */
+  runsOfLabel() {
+    const plane = this.marks.volume.plane(this.viewer.sliceInView);
+    const mask = new Uint8Array(this.facts.rows * this.facts.columns);
+    if (plane) for (let at = 0; at < mask.length; at++) mask[at] = plane[at] === this.label ? 1 : 0;
+    return Array.from(encodeRuns(mask));
   }
 
   // --- opening and coming back ---------------------------------------------------------------------------------
@@ -82,7 +101,7 @@ export class Workbench extends Notepad {
     this.marks = new Marks(volume, this.client);
     this.marks.items = items;
     this.marks.remember(steps);
-    const place = { api: this.api, caseId: this.spec.case, reader: this.reader, names: head.names, journal: this.journal };
+    const place = { api: this.api, caseId: this.spec.case, reader: this.reader, names: head.names, journal: this.journal, activity: this.activity };
     this.saver?.close();
     this.saver = new Saver(place, (state, sentence) => this.setStatus(state, sentence), (own) => this.#forked(own));
     this.marks.listen((step, planes) => this.#changed(step, planes));
@@ -217,49 +236,66 @@ export class Workbench extends Notepad {
 
   /** Ask the server for help; the answer is a proposal. @param {object} asked tool and what it needs */
   async assist(asked) {
-    this.rejectProposal();
+    const turn = ++this.turn;
     this.say("…");
     try {
       const body = JSON.stringify({ ...asked, label: this.label });
       const response = await this.api.fetch(`cases/${this.spec.case}/assist`, { method: "POST", body });
       const planes = new Map();
+      const unsure = new Map();
       for await (const frame of readFrames(response)) {
-        const plane = new Uint8Array(frame.rows * frame.columns);
+        if (!frame.isRuns) {
+          unsure.set(frame.index, frame.values);
+          continue;
+        }
+        const plane = new Uint16Array(frame.rows * frame.columns);
         decodeRuns(frame.values, plane);
-        if (plane.includes(1)) planes.set(frame.index, plane);
+        planes.set(frame.index, plane);
       }
-      this.propose(planes, asked.tool);
+      if (turn === this.turn && this.marks) this.propose(planes, asked.tool, unsure);
     } catch (error) {
-      this.say(error.message);
+      if (turn === this.turn) this.say(error.message);
     }
   }
 
-  /** Show a mask as a proposal. @param {Map<number, Uint8Array>} planes 0 and 1 by slice */
-  propose(planes, name) {
-    this.proposal = planes.size ? { planes, name, label: this.label, color: this.color } : null;
+  /**
+   * Show label maps as a proposal.
+   * @param {Map<number, Uint16Array>} planes by slice
+   * @param {string} name for people
+   * @param {Map<number, Uint8Array>} unsure how little is known, 255: nothing, by slice
+   */
+  propose(planes, name, unsure) {
+    this.proposal = planes.size ? { planes, name, unsure } : null;
     this.say(planes.size ? "Enter accepts, Escape rejects." : "Nothing was found here.");
     this.viewer.redrawMarks();
   }
 
   acceptProposal() {
     if (!this.proposal) return false;
-    const { planes, name, label } = this.proposal;
+    const { planes, name } = this.proposal;
     this.proposal = null;
-    actions.layOver(this.marks, name, this.closedNow(label), planes, label);
+    this.turn += 1;
+    this.hints.clear();
+    actions.layOver(this.marks, name, this.closedNow(0), planes);
+    this.viewer.redrawLines();
     this.say("");
     this.viewer.redrawMarks();
     return true;
   }
 
   rejectProposal() {
+    this.turn += 1; // an answer on its way comes too late
     if (!this.proposal) return false;
+    this.activity.rejected += 1;
     this.proposal = null;
+    this.hints.clear();
+    this.viewer.redrawLines();
     this.say("");
     this.viewer.redrawMarks();
     return true;
   }
 
-  /** What lies over the picture beside the reading. */
+  /** What is proposed, to lie over the picture. */
   get proposalLayer() {
     const { proposal, facts } = this;
     if (!proposal) return null;
@@ -267,9 +303,20 @@ export class Workbench extends Notepad {
       sheet: (axis, index) => {
         const values = axis === "z" ? proposal.planes.get(index) : null;
         if (!values) return null;
-        const palette = new Uint32Array(256);
-        palette[1] = rgba(proposal.color, 0.9);
+        const palette = labelPalette(this.labels, 0.9, new Set());
         return { values, columns: facts.columns, rows: facts.rows, palette, contour: false, striped: true };
+      },
+    };
+  }
+
+  /** Where the proposal is unsure, when somebody wants to see it. */
+  get unsureLayer() {
+    const { proposal, facts } = this;
+    if (!proposal || !this.hints.options.unsure) return null;
+    return {
+      sheet: (axis, index) => {
+        const values = axis === "z" ? proposal.unsure.get(index) : null;
+        return values ? { values, columns: facts.columns, rows: facts.rows, palette: UNSURE, contour: false } : null;
       },
     };
   }
@@ -333,6 +380,7 @@ export class Workbench extends Notepad {
 
   close() {
     this.closed = true;
+    this.activity.close();
     this.presence?.close();
     this.saver?.close();
     this.tabs.close();

@@ -51,7 +51,7 @@ def create_project(
         label_set = make_labels([part for part in labels.split(",") if part.strip()])
         if TASKS[task].needs_labels and not label_set:
             raise SightlineError(f"A {task} project needs at least one label; give --labels nucleus[,more].")
-        project = out.workspace.create_project(name, task, label_set)
+        project = out.workspace.create_project(name, TASKS[task].name, label_set)
         out.result(
             {"project": project.name, "id": project.id}, f"Project {project.name} is number {project.id}."
         )

@@ -40,12 +40,12 @@ def deidentify_command(
         missing = [str(path) for path in paths if not path.exists()]
         if missing:
             raise SightlineError(f"There is no file or folder {missing[0]}; check the path.")
-        from core.imaging.deidentify import Rules
+        from core.imaging.deidentify_copy import Wish
         from core.imaging.deidentify_files import deidentify_files
 
-        rules = Rules(out.workspace.salt, chosen, retained)
+        wish = Wish(out.workspace.salt, chosen, tuple(sorted(retained)))
         with tempfile.TemporaryDirectory() as folder:
-            copied = deidentify_files(paths, out_dir, rules, load_settings(), Path(folder), lambda name: None)
+            copied = deidentify_files(paths, out_dir, wish, load_settings(), Path(folder), lambda name: None)
         for row in copied.skipped:
             out.say(f"skipped {row['path']}: {row['reason']}")
         for row in copied.warnings:

@@ -11,10 +11,15 @@ import typer
 from core.cli.console import Console, HomeOption, JsonOption, console, table
 from core.cli.data import ProjectArgument, as_split
 from core.errors import NotFound, SightlineError
+from core.jobs.evaluating import truth_of
 from core.jobs.payloads import EvaluatePayload, PredictPayload, TrainPayload
 from core.tasks import TASKS
 from core.workspace.records import Project
 
+BlendOption = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Share of a super-resolver's adversarial stage; 0 leaves it out."),
+]
 models = typer.Typer(invoke_without_command=True)
 DEFAULT_VAL_SHARE = 0.2
 
@@ -85,6 +90,7 @@ def predict_command(
     split: Annotated[str | None, typer.Option(help="With --project: only this split.")] = None,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Probability threshold.")] = None,
     flips: Annotated[bool, typer.Option(help="Average over mirrored copies.")] = True,
+    blend: BlendOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -96,7 +102,7 @@ def predict_command(
     chosen_split = as_split(split)
     with console(home, as_json) as out:
         if paths and out_dir is not None:
-            _predict_files(out, model, paths, (out_dir, file_format, flips, threshold))
+            _predict_files(out, model, paths, (out_dir, file_format, flips, threshold, blend))
             return
         found = out.workspace.get_project(str(project))
         cases = out.workspace.list_cases(found.id, split=chosen_split)
@@ -110,13 +116,17 @@ def predict_command(
             case_ids=[case.id for case in cases],
             flips=flips,
             threshold=threshold,
+            blend=blend,
         )
         result = out.run_job(payload, f"Predict with {model}")
         out.result(result, f"{result['readings']} readings stored as {result['reader']}.")
 
 
 def _predict_files(
-    out: Console, model: str, paths: list[Path], how: tuple[Path, str | None, bool, float | None]
+    out: Console,
+    model: str,
+    paths: list[Path],
+    how: tuple[Path, str | None, bool, float | None, float | None],
 ) -> None:
     from core.jobs.predicting import FileRequest, predict_files
 
@@ -137,9 +147,15 @@ def _predict_files(
 def evaluate_command(
     project: ProjectArgument,
     reader: Annotated[str, typer.Option(help="The reader to score: a person or a model.")],
-    against: Annotated[str, typer.Option(help="reference, or another reader.")] = "reference",
+    against: Annotated[
+        str, typer.Option(help="reference, another reader, or images (made coarse, for super-resolution).")
+    ] = "reference",
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Probability threshold.")] = None,
+    blend: BlendOption = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Model of another task that reads true, bicubic and restored images.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -148,9 +164,15 @@ def evaluate_command(
     with console(home, as_json) as out:
         found = out.workspace.get_project(project)
         payload = EvaluatePayload(
-            project=found.id, reader=reader, against=against, split=chosen_split, threshold=threshold
+            project=found.id,
+            reader=reader,
+            against=truth_of(found, against),
+            split=chosen_split,
+            threshold=threshold,
+            blend=blend,
+            judge=judge,
         )
-        result = out.run_job(payload, f"Evaluate {reader} against {against}")
+        result = out.run_job(payload, f"Evaluate {reader} against {payload.against}")
         out.result(result, _metrics_text(result))
 
 

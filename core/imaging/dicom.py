@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from core.errors import FileRefused
 from core.imaging.buffers import take
+from core.imaging.computed import how_from_text, mark_computed
 from core.imaging.dicom_clips import FrameGroup, frame_groups
 from core.imaging.dicom_codestream import JPEG_EXTENDED
 from core.imaging.dicom_display import Display, display_of, is_inverted
@@ -258,7 +259,7 @@ def _info(content: Content, header: Header) -> ImageInfo:
     if in_space and affine is not None:
         spacing = spacing_from_affine(affine)
     display = Display() if layout.is_color else _display(content, dataset)
-    return ImageInfo(
+    info = ImageInfo(
         layout=_layout(f"{axes}c" if layout.is_color else axes),
         shape=tuple(array.shape),
         dtype=array.dtype.name,
@@ -272,6 +273,8 @@ def _info(content: Content, header: Header) -> ImageInfo:
         windows=display.windows,
         shade_table=display.shade_table,
     )
+    how = how_from_text(str(dataset.get("DerivationDescription") or ""))
+    return mark_computed(info, how) if how else info
 
 
 def _display(content: Content, dataset: Dataset) -> Display:

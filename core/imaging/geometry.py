@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,6 +61,40 @@ def is_usable(affine: Array | Rows) -> bool:
     """True when every number is finite and no axis is flat, so that voxels have a size."""
     matrix = np.asarray(affine, dtype=np.float64)
     return bool(np.isfinite(matrix).all()) and min(spacing_from_affine(matrix)) > 1e-6
+
+
+def finer_info(info: ImageInfo, factors: Sequence[int]) -> ImageInfo:
+    """Describe the same field of view with whole times as many pixels along each spatial axis.
+
+    Pixel centres move: the first fine pixel's centre lies half a coarse minus half a fine pixel before the first
+    coarse one's.
+
+    Args:
+        info: the coarse image.
+        factors: one per spatial axis of the layout, (y, x) or (z, y, x) or (t, y, x).
+    """
+    shape = tuple(size * factor for size, factor in zip(info.spatial_shape, factors, strict=True))
+    return _regridded(info, shape, tuple(float(factor) for factor in factors))
+
+
+def coarser_info(info: ImageInfo, factors: Sequence[int]) -> ImageInfo:
+    """Describe the same field of view with whole times fewer pixels; what makes no whole one is cut off."""
+    shape = tuple(size // factor for size, factor in zip(info.spatial_shape, factors, strict=True))
+    return _regridded(info, shape, tuple(1 / factor for factor in factors))
+
+
+def _regridded(info: ImageInfo, shape: tuple[int, ...], ratios: tuple[float, ...]) -> ImageInfo:
+    """Give an image other pixels in the same place; ``ratios`` are new pixels per old one of each spatial axis."""
+    spacing, affine = info.spacing_mm, info.affine_lps
+    if spacing is not None:
+        spacing = tuple(step / ratio for step, ratio in zip(spacing, ratios[-len(spacing) :], strict=True))
+    if affine is not None:
+        steps = 1 / np.array([ratios[-1], ratios[-2], ratios[0] if info.is_volume else 1.0])
+        moved = np.diag([*steps, 1.0])
+        moved[:3, 3] = (steps - 1) / 2
+        affine = to_rows(np.asarray(affine, np.float64) @ moved)
+    channels = info.shape[len(shape) :]
+    return replace(info, shape=shape + channels, spacing_mm=spacing, affine_lps=affine)
 
 
 def direction_letter(vector: Array) -> str:

@@ -18,6 +18,7 @@ import nibabel
 import numpy as np
 
 from core.errors import FileRefused, StorageError
+from core.imaging.computed import computed_by, how_from_text, mark_text
 from core.imaging.found import Found
 from core.imaging.geometry import (
     Rows,
@@ -51,6 +52,7 @@ FORMAT_NAMES = {
 }  # fmt: skip
 RGB_FIELDS = ("R", "G", "B")
 NO_VOXELS = (1008, 1009, *range(3000, 3016))  # intents: points, triangles, and CIFTI's grey matter nodes
+DESCRIP_BYTES = 79  # of 80, so that a zero ends it
 
 
 def is_nifti(path: Path) -> bool:
@@ -111,11 +113,14 @@ def open_nifti(path: Path, settings: Settings) -> VolumeFile:
             is_plane=len(image.shape) == 2,
             is_series=_is_series(image.header),
             warnings=said,
+            computed=_how_computed(image.header),
         )
 
 
 def write_nifti(array_zyx: Array, info: ImageInfo, path: Path) -> None:
     """Write an image or its mask with the image's affine; read_nifti and other programs read the same back.
+
+    A computed image says so in ``descrip`` and, at full length, in a comment.
 
     Args:
         array_zyx: of the image's shape, or of its spatial shape (a mask). Frames become the fourth axis.
@@ -137,6 +142,10 @@ def write_nifti(array_zyx: Array, info: ImageInfo, path: Path) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner", strip_shears=True)
+    if how := computed_by(info):
+        words = mark_text(how)
+        image.header["descrip"] = words.encode("ascii", "replace")[:DESCRIP_BYTES]
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", words.encode()))
     ending = ".nii.gz" if path.name.endswith(".gz") else ".nii"
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part{ending}")
     try:
@@ -242,6 +251,15 @@ def _is_series(header: Any) -> bool:
     if not hasattr(header, "get_xyzt_units") or len(header.get_zooms()) < 4:
         return False
     return header.get_xyzt_units()[1] in ("sec", "msec", "usec") and header.get_zooms()[3] not in (0, 1)
+
+
+def _how_computed(header: Any) -> str:
+    """Return what computed the image, where the file says so; "" else."""
+    texts = [extension.get_content() for extension in getattr(header, "extensions", [])]
+    if "descrip" in header:
+        texts.append(bytes(header["descrip"].item()))
+    words = (text.decode("utf-8", "replace") for text in texts if isinstance(text, bytes))
+    return next((how for text in words if (how := how_from_text(text.rstrip("\0")))), "")
 
 
 def _affine(image: Any, start: bytes, name: str) -> tuple[Rows | None, tuple[str, ...]]:

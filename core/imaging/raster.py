@@ -18,6 +18,7 @@ from PIL import ImageFile
 
 from core.errors import FileRefused
 from core.imaging.codestreams import HEAD_BYTES, Codestream, jpeg2000_header, jpeg_header
+from core.imaging.computed import how_from_text, mark_computed
 from core.imaging.found import Found
 from core.imaging.limits import (
     CODEC_MAX_RATIO,
@@ -60,6 +61,7 @@ class Picture:
     orientation: int = 1
     size: PixelSize = UNKNOWN_SIZE
     warnings: tuple[str, ...] = field(default=())
+    computed: str = ""
 
 
 def read_raster(path: Path, settings: Settings | None = None) -> Found:
@@ -147,7 +149,8 @@ def _to_found(picture: Picture, path: Path) -> Found:
         metadata={"file_format": picture.file_format},
         warnings=picture.warnings,
     )
-    return Found(Image(array, info), path.stem, path.name)
+    marked = mark_computed(info, picture.computed) if picture.computed else info
+    return Found(Image(array, marked), path.stem, path.name)
 
 
 def _read_picture(path: Path, settings: Settings) -> Picture:
@@ -167,6 +170,7 @@ def _read_picture(path: Path, settings: Settings) -> Picture:
             orientation=int(picture.getexif().get(EXIF_ORIENTATION, 1) or 1),
             size=_pixel_size(picture),
             warnings=_losses(file_format, head),
+            computed=how_from_text(str(picture.info.get("Description", ""))),
         )
 
 

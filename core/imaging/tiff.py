@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import FileRefused
+from core.imaging.computed import how_from_text, mark_computed
 from core.imaging.found import Found
 from core.imaging.limits import check_declared_size, check_ratio, declared_bytes
 from core.imaging.pixel_size import PixelSize, tag_value, tiff_pixel_size
@@ -226,6 +227,8 @@ def _found(pages: Pages, array: Array, axes: str, path: Path, part: str, said: t
         metadata={"file_format": "TIFF"},
         warnings=_warnings(array, layout, size) + _losses(pages.page) + said,
     )
+    how = how_from_text(str(tag_value(pages.page, "ImageDescription", "")))
+    info = mark_computed(info, how) if how else info
     name = f"{stem_of(path)} {part}".strip()
     return Found(Image(array, info), name, path.name, part=part)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import FileRefused
+from core.imaging.computed import mark_computed
 from core.imaging.found import Found
 from core.imaging.geometry import Rows, spacing_from_affine
 from core.imaging.values import Rescale, narrow, rescale_into, working_type
@@ -40,6 +41,7 @@ class VolumeFile:
         is_series: True when the header says that the volumes follow each other (in time), so are no channels.
         modality: DICOM's code, where the file tells it.
         warnings: sentences about what was assumed.
+        computed: what computed the image, where the file says so (see ``computed``).
     """
 
     path: Path
@@ -53,6 +55,7 @@ class VolumeFile:
     is_series: bool = False
     modality: str = "OT"
     warnings: tuple[str, ...] = ()
+    computed: str = ""
 
     def __post_init__(self) -> None:
         if self.stored.ndim != 5:
@@ -165,6 +168,7 @@ def _found(
         metadata={"file_format": file.file_format},
         warnings=(*file.warnings, *said),
     )
+    info = mark_computed(info, file.computed) if file.computed else info
     name = f"{file.stem} {part}" if part else file.stem
     return Found(Image(array, info), name, file.path.name, part=part)
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from core.errors import NotFound
+from core.errors import NotFound, WeightsError
 from core.jobs.context import JobContext
 from core.jobs.payloads import EvaluatePayload
+from core.jobs.trying import try_model
 from core.readings.reading import Reading
 from core.tasks import TASKS
 from core.tasks.task import ReadPair
@@ -18,6 +19,13 @@ from core.workspace.records import Project, ReadingVersion
 from core.workspace.workspace import Workspace
 
 REFERENCE = "reference"
+IMAGES = "images"  # the truth of models that are tried on images made coarse
+
+
+def truth_of(project: Project, against: str = REFERENCE) -> str:
+    """Return what a reader is measured against: the images themselves where a project has no other reference."""
+    takes_images = TASKS[project.task].image_truth is not None
+    return IMAGES if against == REFERENCE and takes_images and not project.reference_reader else against
 
 
 def run_evaluation(context: JobContext) -> dict[str, Any]:
@@ -40,7 +48,12 @@ def evaluate(
 
     Raises:
         NotFound: when there is no such reader, no reference, or no common case.
+        WeightsError: when a model cannot be tried on these images.
     """
+    if payload.against == IMAGES:
+        return try_model(workspace, payload, on_progress, raise_if_stopped)
+    if payload.judge is not None:
+        raise WeightsError("Only restored images can be judged by another model; measure against images.")
     project = workspace.get_project(payload.project)
     pairs = common_versions(workspace, project, payload)
     key = evaluation_key(payload, pairs)

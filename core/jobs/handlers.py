@@ -27,6 +27,7 @@ HANDLERS: dict[str, Handler] = {
     "predict": _late("core.jobs.predicting", "run_prediction"),
     "evaluate": _late("core.jobs.evaluating", "run_evaluation"),
     "export": _late("core.jobs.exporting", "run_export"),
+    "look": _late("core.jobs.looking", "run_look"),
     "preview": _late("core.jobs.previewing", "run_preview"),
     "demo": _late("core.jobs.demo", "run_demo"),
 }

@@ -129,7 +129,7 @@ class ImportNames:
         if self._are_files:
             return f"file {item}"
         words = [f"item {item}"] if len(self.files) > 1 else []
-        words += [f"file {number}"] if number else []
+        words += [f"file {number}"] if number and len(self.files[item - 1]) > 1 else []
         return ", ".join(words) or "a folder"
 
     def _position(self, source: str) -> tuple[int, int]:

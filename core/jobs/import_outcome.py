@@ -13,6 +13,7 @@ from core.workspace.records import Case, Project
 
 IMAGES_SHARE = 0.8  # of the progress bar, when masks follow
 MAX_NAMED = 1000  # skipped files that are listed one by one
+MAX_FIRST = 12  # cases that a page may show at once
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Outcome:
         """Return what the job says of itself."""
         return {
             "cases": len(self.case_ids),
+            "first_cases": sorted(self.case_ids)[:MAX_FIRST],
             "already_there": self.existing,
             "readings": self.readings,
             "skipped": self.skipped[:MAX_NAMED],

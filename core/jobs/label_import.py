@@ -2,7 +2,7 @@
 
 A project of masks takes masks, and outlines and run lengths of COCO and YOLO. A project of boxes takes boxes, with
 their masks where there are any, and makes objects of masks: one per number of an instance label map, or one per
-connected part of a label. What is made of what is said in a remark.
+connected part of a label. A project of finer images takes those. What is made of what is said in a remark.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from core.readings.match_names import RULE, NameIndex, label_stem
 from core.readings.object_readings import Laid, to_boxes, to_mask
 from core.readings.objects import FileImage, LabelFile, Problem, split_plane_name
 from core.readings.reading import Reading, ReadingKind
+from core.readings.restored_files import read_restored
 from core.types import ImageInfo, Label
 
 TOGETHER = 200  # text files whose content is in memory at a time
@@ -93,8 +94,9 @@ def read_labels(request: LabelRequest) -> Iterator[LabelItem]:
     Raises:
         LabelError: when no file is of the format asked for.
     """
-    if request.kind not in ("mask", "boxes"):
-        raise LabelError("Labels can be imported into projects of masks or boxes only.")
+    if request.kind == "restored":
+        yield from _read_finer_images(request)
+        return
     labels = sort_labels(request.shown, request.format)
     if not labels.files:
         raise LabelError(
@@ -112,6 +114,23 @@ def _passed_over(labels: Labels) -> str:
     names = ", ".join(file.name for file in labels.passed_over[:3])
     more = f" and {len(labels.passed_over) - 3} more" if len(labels.passed_over) > 3 else ""
     return f"Read as {TITLES[labels.format]}; other files lay among them and were passed over: {names}{more}."
+
+
+# --- finer images ---------------------------------------------------------------------------------------
+
+
+def _read_finer_images(request: LabelRequest) -> Iterator[LabelItem]:
+    """Read acquired finer images of the cases: the truth of real pairs."""
+    by_shown = {Path(shown): file for file, shown in request.shown.items()}
+    match = match_by_stem(list(request.images), list(by_shown))
+    yield LabelItem(problems=tuple(Problem(one.name, one.reason) for one in match.unmatched_labels))
+    for number, (image, shown) in enumerate(match.pairs.items(), start=1):
+        share = number / len(match.pairs)
+        try:
+            yield LabelItem(image, read_restored(by_shown[shown], request.images[image]), share=share)
+        except SightlineError as error:
+            sentence = str(error).replace(by_shown[shown].name, shown.name)
+            yield LabelItem(problems=(Problem(shown.name, sentence),), share=share)
 
 
 # --- masks and label maps -----------------------------------------------------------------------------------

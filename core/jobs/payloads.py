@@ -70,16 +70,48 @@ class PredictPayload(Payload):
     case_ids: list[int]
     flips: bool = True
     threshold: float | None = Field(default=None, ge=0, le=1)
+    blend: float | None = Field(default=None, ge=0, le=1)
+    consistent: bool | None = None
 
 
 class EvaluatePayload(Payload):
-    """Score one reader against another (or against the reference) on the cases both have read."""
+    """Score one reader against another (or against the reference) on the cases both have read.
+
+    Where the images themselves are the truth (``against`` is "images"), the model is tried on images made coarse.
+
+    Attributes:
+        blend: share of the second stage's weights of a model that is tried.
+        judge: a model of another task, whose readings of the restored images are held against those of the true ones.
+    """
 
     project: int
     reader: str
     against: str = "reference"
     split: Split | None = None
     threshold: float | None = Field(default=None, ge=0, le=1)
+    blend: float | None = Field(default=None, ge=0, le=1)
+    judge: str | None = None
+
+
+class LookPayload(Payload):
+    """Restore a part of one case with every blend of a model, as pictures; see ``ImageTruth.look``.
+
+    Attributes:
+        plane, top, left, side: the part, in pixels of the image.
+        degrade: make the image coarse first, so that the truth is known.
+        window: (center, width) of the pictures.
+    """
+
+    project: int
+    model: int
+    case_id: int
+    plane: int = Field(default=0, ge=0)
+    top: int = Field(default=0, ge=0)
+    left: int = Field(default=0, ge=0)
+    side: int = Field(default=64, ge=4, le=1024)
+    degrade: bool = False
+    flips: bool = True
+    window: tuple[float, float] | None = None
 
 
 class ExportPayload(Payload):

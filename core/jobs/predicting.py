@@ -34,9 +34,15 @@ def run_prediction(context: JobContext) -> dict[str, Any]:
             f"The model {model.name} does {model.task}, the project {project.name} asks for {project.task}; "
             "choose a model of the same task."
         )
-    _check_labels(model, project.labels)
+    check_labels(model, project.labels)
     predictor = TASKS[model.task].load(workspace.model_dir(model), pick_device(load_settings().device))
-    options = PredictOptions(threshold=payload.threshold, flips=payload.flips, device=load_settings().device)
+    options = PredictOptions(
+        threshold=payload.threshold,
+        flips=payload.flips,
+        device=load_settings().device,
+        blend=payload.blend,
+        consistent=payload.consistent,
+    )
     stored = 0
     skipped: list[dict[str, str]] = []
     for number, case_id in enumerate(payload.case_ids, start=1):
@@ -54,8 +60,12 @@ def run_prediction(context: JobContext) -> dict[str, Any]:
     return {"readings": stored, "reader": model.name, "skipped": skipped}
 
 
-def _check_labels(model: Model, labels: tuple[Label, ...]) -> None:
-    """A reading is a label map in the project's numbers, so a model's labels must mean the same there."""
+def check_labels(model: Model, labels: tuple[Label, ...]) -> None:
+    """Refuse a model whose labels mean something else in a project: a reading is a label map in its numbers.
+
+    Raises:
+        WeightsError: naming both.
+    """
     theirs = [str(row["name"]) for row in model.card["labels"]]
     ours = [label.name for label in labels]
     if theirs != ours[: len(theirs)]:
@@ -82,6 +92,7 @@ class FileRequest:
     file_format: str | None = None
     flips: bool = True
     threshold: float | None = None
+    blend: float | None = None
 
 
 def exporter_of(task_name: str, file_format: str | None) -> Exporter:
@@ -117,7 +128,9 @@ def predict_files(
     labels = tuple(Label(row["value"], row["name"], row["color"]) for row in card["labels"])
     device = pick_device(load_settings().device)
     predictor = TASKS[card["task"]].load(package_dir, device)
-    options = PredictOptions(request.threshold, flips=request.flips, device=device, keep_probabilities=False)
+    options = PredictOptions(
+        request.threshold, request.flips, device=device, keep_probabilities=False, blend=request.blend
+    )
     skipped: list[dict[str, str]] = []
 
     def items() -> Iterator[ExportItem]:

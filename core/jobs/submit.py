@@ -7,6 +7,7 @@ from core.jobs.payloads import (
     EvaluatePayload,
     ExportPayload,
     ImportPayload,
+    LookPayload,
     Payload,
     PredictPayload,
     PreviewPayload,
@@ -23,6 +24,7 @@ KINDS: dict[type[Payload], str] = {
     EvaluatePayload: "evaluate",
     ExportPayload: "export",
     PreviewPayload: "preview",
+    LookPayload: "look",
     DemoPayload: "demo",
 }
 DEVICE_KINDS = ("train", "predict")

@@ -27,7 +27,7 @@ def run_training(context: JobContext) -> dict[str, Any]:
     project = workspace.get_project(payload.project)
     task = TASKS[project.task]
     settings = task.settings_type.model_validate(payload.settings)
-    snapshot, run_id = _start_or_resume(context, payload)
+    snapshot, run_id = _start_or_resume(context, payload, task.needs_readings(settings))
     for warning in task.check(snapshot, settings):
         context.event({"kind": "note", "message": warning})
     out_dir = context.work_dir / "model"
@@ -38,6 +38,7 @@ def run_training(context: JobContext) -> dict[str, Any]:
         out_dir=out_dir,
         device=pick_device(load_settings().device),
         initial_weights=_initial_weights(context, payload),
+        other_models=tuple(workspace.model_dir(model) for model in workspace.list_models()),
     )
     result = task.train(request, lambda event: _report(context, event), context.should_stop)
     if result.stopped:
@@ -57,14 +58,16 @@ def run_training(context: JobContext) -> dict[str, Any]:
     }
 
 
-def _start_or_resume(context: JobContext, payload: TrainPayload) -> tuple[Snapshot, int]:
+def _start_or_resume(
+    context: JobContext, payload: TrainPayload, needs_readings: bool
+) -> tuple[Snapshot, int]:
     """Return the snapshot and run of this job; a resumed job keeps those of its first attempt."""
     snapshot_file = context.work_dir / SNAPSHOT_FILE
     run_file = context.work_dir / RUN_FILE
     if run_file.exists() and snapshot_file.exists():
         run_id = int(json.loads(run_file.read_text())["run"])
         return snapshot_from_json(json.loads(snapshot_file.read_text())), run_id
-    snapshot = context.workspace.make_snapshot(payload.project, payload.reader)
+    snapshot = context.workspace.make_snapshot(payload.project, payload.reader, needs_readings)
     run = context.workspace.start_run(payload.project, context.job.id, payload.settings, snapshot)
     snapshot_file.write_text(json.dumps(snapshot_to_json(snapshot)))
     run_file.write_text(json.dumps({"run": run.id}))

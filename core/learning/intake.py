@@ -40,6 +40,15 @@ def check_cases(snapshot: Snapshot) -> list[str]:
         )
     if not snapshot.labels:
         raise TrainingError("The project has no labels; add at least one.")
+    return check_splits(snapshot)
+
+
+def check_splits(snapshot: Snapshot) -> list[str]:
+    """Check that there are cases to learn from and others, of other patients, to validate on; return warnings.
+
+    Raises:
+        TrainingError: one sentence on what is missing.
+    """
     train, val = snapshot.of_split("train"), snapshot.of_split("val")
     if not train:
         raise TrainingError("No case is in the training split; assign splits first.")

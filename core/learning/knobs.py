@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from core.errors import TrainingError
 
-Group = Literal["Model", "Data", "Augmentation", "Optimisation", "Regularisation", "Running"]
+Group = Literal["Model", "Data", "Augmentation", "Optimisation", "Realism", "Regularisation", "Running"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 Settings = TypeVar("Settings", bound=BaseModel)
 BUDGET_KEYS = ("minutes", "epochs")

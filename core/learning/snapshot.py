@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.errors import TrainingError
 from core.types import ImageInfo, Label, Split, info_from_json, info_to_json
 
 
@@ -15,7 +16,8 @@ from core.types import ImageInfo, Label, Split, info_from_json, info_to_json
 class SnapshotItem:
     """One case: where its image and its reference reading lie, and whose it is.
 
-    ``image_sha256`` and ``reading_sha256`` name the content, so that a moved home does not change the hash.
+    ``image_sha256`` and ``reading_sha256`` name the content, so that a moved home does not change the hash. A task
+    whose truth is the image itself needs no reading: then there is no path, and the hash is empty.
     """
 
     case_id: int
@@ -25,8 +27,8 @@ class SnapshotItem:
     image_path: Path  # stored array (.npy), see core.imaging.stored
     image_sha256: str
     info: ImageInfo
-    reading_path: Path  # stored reading, see core.readings.stored
-    reading_sha256: str
+    reading_path: Path | None = None  # stored reading, see core.readings.stored
+    reading_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,19 @@ class Snapshot:
         return tuple(item for item in self.items if item.split == split)
 
 
+def reading_path_of(item: SnapshotItem) -> Path:
+    """Return where a case's reading lies.
+
+    Raises:
+        TrainingError: when it has none.
+    """
+    if item.reading_path is None:
+        raise TrainingError(
+            f"The case {item.case_name} has no reference reading; annotate it or import its labels."
+        )
+    return item.reading_path
+
+
 def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
     """Turn a snapshot into plain JSON values."""
     return {
@@ -68,7 +83,7 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
                 "image_path": str(item.image_path),
                 "image_sha256": item.image_sha256,
                 "info": info_to_json(item.info),
-                "reading_path": str(item.reading_path),
+                "reading_path": None if item.reading_path is None else str(item.reading_path),
                 "reading_sha256": item.reading_sha256,
             }
             for item in snapshot.items
@@ -87,7 +102,7 @@ def snapshot_from_json(data: dict[str, Any]) -> Snapshot:
             image_path=Path(row["image_path"]),
             image_sha256=row["image_sha256"],
             info=info_from_json(row["info"]),
-            reading_path=Path(row["reading_path"]),
+            reading_path=None if row["reading_path"] is None else Path(row["reading_path"]),
             reading_sha256=row["reading_sha256"],
         )
         for row in data["items"]

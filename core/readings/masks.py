@@ -154,7 +154,7 @@ def write_masks_png(mask: Mask, path: Path) -> None:
     if mask.array.ndim != 2:
         raise ValueError(f"PNG holds one plane, the mask has shape {mask.array.shape}; write NIfTI or TIFF.")
     array = _narrow(mask.array)
-    _write_whole(path, lambda part: PILImage.fromarray(array).save(part, format="PNG"))
+    write_whole(path, lambda part: PILImage.fromarray(array).save(part, format="PNG"))
 
 
 def write_mask_tiff(mask: Mask, path: Path) -> None:
@@ -166,7 +166,7 @@ def write_mask_tiff(mask: Mask, path: Path) -> None:
     import tifffile
 
     array = _narrow(mask.array)
-    _write_whole(
+    write_whole(
         path,
         lambda part: tifffile.imwrite(
             part, array, photometric="minisblack", compression="zlib", metadata=None
@@ -200,7 +200,7 @@ def write_mask_nifti(mask: Mask, info: ImageInfo, path: Path) -> None:
     write_nifti(_narrow(mask.array), info, path)
 
 
-def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Write under a temporary name and rename, so that a name never stands for half a file."""
     part = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:

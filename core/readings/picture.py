@@ -17,6 +17,8 @@ from core.types import Array, Label
 PREVIEW_OPACITY = 0.4
 LINE_SHARE = 1 / 320  # width of a box's line, as a share of the picture's longer side
 TEXT_SHARE = 1 / 45  # height of its text
+ERROR_STOPS = ((0, 0, 0), (90, 20, 110), (190, 55, 85), (250, 140, 20), (255, 255, 220))
+DIFFERENCE_STOPS = ((40, 150, 255), (15, 50, 90), (20, 20, 20), (110, 60, 10), (255, 150, 30))
 CROWDED = 24  # boxes from which on a picture shows no words
 
 
@@ -200,6 +202,32 @@ def draw_reading(plane: Array, reading: Reading | None, labels: tuple[Label, ...
     if isinstance(reading, Boxes):
         return draw_boxes(picture, reading, labels)
     return picture
+
+
+def draw_error(error: Array, scale: float) -> Array:
+    """Draw how large errors are: black none, through purple and orange to white at ``scale`` and beyond.
+
+    Args:
+        error: signed or not, (y, x).
+        scale: the error drawn brightest, above 0.
+
+    Returns:
+        uint8 (y, x, 3).
+    """
+    return _colours(np.abs(error) / scale, ERROR_STOPS)
+
+
+def draw_difference(difference: Array, scale: float) -> Array:
+    """Draw signed differences: blue lower, dark equal, orange higher; full colour at ``scale`` and beyond."""
+    return _colours((difference / scale + 1) / 2, DIFFERENCE_STOPS)
+
+
+def _colours(values: Array, stops: tuple[tuple[int, int, int], ...]) -> Array:
+    """Look values of 0 to 1 up in evenly spaced colours."""
+    table = np.array(stops, np.float32)
+    places = np.linspace(0, 1, len(table))
+    channels = [np.interp(values, places, table[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
 def write_png(picture: Array, path: Path) -> None:

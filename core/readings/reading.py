@@ -1,16 +1,18 @@
-"""What a reader saw in a case: a mask, or boxes. Each kind checks itself and says whether it fits an image."""
+"""What a reader saw in a case: a mask, boxes, or the image with finer pixels. Each kind checks itself."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from core.imaging.computed import computed_by
 from core.types import Array, ImageInfo
 
-ReadingKind = Literal["mask", "boxes"]
+ReadingKind = Literal["mask", "boxes", "restored"]
 COLUMNS = {
     "box_xyxy": np.float32, "labels": np.uint16, "planes": np.int32,
     "scores": np.float32, "groups": np.int32, "crowds": np.bool_,
@@ -162,7 +164,59 @@ class Boxes:
         return self if chosen is None else self.at_threshold(chosen)
 
 
-Reading = Mask | Boxes
+@dataclass(frozen=True)
+class RestoredImage:
+    """A case's image with finer pixels: computed by a model and marked so, or acquired besides as the truth.
+
+    Attributes:
+        array: values in the image's own units, with the image's layout and channels.
+        info: size and geometry of ``array``.
+        spread: float16, spatial shape of ``array``: how far mirrored looks disagree, in the image's units; None
+            where nobody asked for it.
+        facts: numbers about how it was made, such as {"consistency_db": 48.2}.
+    """
+
+    kind: ClassVar[ReadingKind] = "restored"
+    array: Array
+    info: ImageInfo
+    spread: npt.NDArray[np.float16] | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if tuple(self.array.shape) != self.info.shape:
+            raise ValueError(f"array has shape {self.array.shape}, its info says {self.info.shape}.")
+        if self.spread is not None and (
+            self.spread.dtype != np.float16 or tuple(self.spread.shape) != self.info.spatial_shape
+        ):
+            raise ValueError(f"spread must be float16 of shape {self.info.spatial_shape}.")
+
+    @property
+    def computed(self) -> str:
+        """What computed it; "" for an acquired image."""
+        return computed_by(self.info)
+
+    def factors(self, info: ImageInfo) -> tuple[int, ...] | None:
+        """Return how many times finer each spatial axis is than the image's; None when no whole number fits."""
+        given, coarse = self.info.spatial_shape, info.spatial_shape
+        if len(given) != len(coarse) or any(fine % size for fine, size in zip(given, coarse, strict=True)):
+            return None
+        return tuple(fine // size for fine, size in zip(given, coarse, strict=True))
+
+    def misfit(self, info: ImageInfo) -> str | None:
+        """Say in a sentence why this cannot be an image restored from another; None when it can."""
+        if self.info.channels != info.channels:
+            given, wanted = str(self.info.channels), str(info.channels)
+            return f"The finer image has {given} channels, the image has {wanted}; they must be equal."
+        factors = self.factors(info)
+        if factors is None:
+            given, wanted = _size(self.info.spatial_shape), _size(info.spatial_shape)
+            return f"The finer image has {given}, the image has {wanted}; each side must be a whole multiple."
+        if max(factors) == 1:
+            return f"The finer image has the image's own {_size(info.spatial_shape)}; it must have more."
+        return None
+
+
+Reading = Mask | Boxes | RestoredImage
 
 
 def no_boxes() -> Boxes:

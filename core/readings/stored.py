@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 
 from core.errors import StorageError
 from core.imaging.stored import hash_array
-from core.readings.reading import Boxes, Mask, Reading, ReadingKind
-from core.types import Array
+from core.readings.reading import Boxes, Mask, Reading, ReadingKind, RestoredImage
+from core.types import Array, info_from_json, info_to_json
 
 Entries = dict[str, Array]
 OPTIONAL_COLUMNS = ("scores", "groups", "crowds")  # of boxes
@@ -68,12 +69,26 @@ def _boxes_from(entries: Entries) -> Boxes:
     return Boxes(*columns, scores, crops, groups, crowds, threshold)
 
 
+def _entries_of_restored(restored: RestoredImage) -> Entries:
+    words = json.dumps({"info": info_to_json(restored.info), "facts": dict(restored.facts)}, sort_keys=True)
+    entries: Entries = {"restored": restored.array, "about": np.frombuffer(words.encode(), np.uint8)}
+    return entries if restored.spread is None else entries | {"spread": restored.spread}
+
+
+def _restored_from(entries: Entries) -> RestoredImage:
+    about = json.loads(entries["about"].tobytes())
+    return RestoredImage(
+        entries["restored"], info_from_json(about["info"]), entries.get("spread"), about["facts"]
+    )
+
+
 # The first entry of a file tells its kind.
 FORMS: dict[ReadingKind, Form] = {
     "mask": Form(_entries_of_mask, _mask_from, heavy=("probabilities",)),
     "boxes": Form(_entries_of_boxes, _boxes_from),
+    "restored": Form(_entries_of_restored, _restored_from, heavy=("spread",)),
 }
-MARKS: dict[str, ReadingKind] = {"labels": "mask", "box_xyxy": "boxes"}
+MARKS: dict[str, ReadingKind] = {"labels": "mask", "box_xyxy": "boxes", "restored": "restored"}
 
 
 def write_reading(reading: Reading, path: Path) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
 from core.learning.snapshot import Snapshot
 from core.readings.export import Exporter
 from core.readings.reading import Reading, ReadingKind
-from core.types import Image, ImageInfo, Label, Split
+from core.types import Array, Image, ImageInfo, Label, Split
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -34,6 +34,7 @@ class TrainingRequest:
         out_dir: folder that becomes the model package (weights, card) when training ends.
         device: "cpu", "cuda" or "cuda:N".
         initial_weights: package folder (source ``model``) or weights file (source ``file``), else None.
+        other_models: packages of the workspace's other models, newest first, whose parts may serve.
     """
 
     snapshot: Snapshot
@@ -42,6 +43,7 @@ class TrainingRequest:
     out_dir: Path
     device: str = "cpu"
     initial_weights: Path | None = None
+    other_models: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class PredictOptions:
         device: where to compute.
         keep_probabilities: also keep what another threshold would need: probabilities, or unsure objects.
         across_labels: an object has one label only, so that boxes of different labels suppress each other.
+        blend: of models that make images finer: share of their second stage's weights, 0 to 1.
+        consistent: of the same: make the result agree with its input; None takes the model's own rule.
     """
 
     threshold: float | None = None
@@ -74,6 +78,8 @@ class PredictOptions:
     device: str = "cpu"
     keep_probabilities: bool = True
     across_labels: bool = False
+    blend: float | None = None
+    consistent: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,100 @@ class ReadPair:
     load: Callable[[], tuple[Reading, Reading]]
 
 
+@dataclass(frozen=True)
+class ImageCase:
+    """One case whose image is itself the truth; ``load`` opens it, so that one case is in memory at a time."""
+
+    case: str
+    case_id: int
+    patient: str
+    split: Split | None
+    image_sha256: str
+    info: ImageInfo
+    load: Callable[[], Image]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One case made coarse, and what became of it; all images but ``coarse`` have the truth's grid and units.
+
+    Attributes:
+        truth: the case's image, without rows and columns that make no whole coarse pixel.
+        coarse: what the model was shown.
+        restored: what it made of it.
+        baseline: what simple interpolation makes of it.
+        scores: of both against the truth; those of the baseline end in "_bicubic".
+    """
+
+    truth: Image
+    coarse: Image
+    restored: Image
+    baseline: Image
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of an image to look at closely.
+
+    Attributes:
+        plane: number of the plane one scrolls to.
+        top, left: first row and column.
+        side: rows and columns.
+    """
+
+    plane: int
+    top: int
+    left: int
+    side: int
+
+
+class Shown(NamedTuple):
+    """A part of an image in one of the ways that are looked at beside each other.
+
+    Attributes:
+        name: "input" (its pixels enlarged), "bicubic", "restored", or "truth" where it is known.
+        blend: share of the second stage, of "restored".
+        plane: yx or yxc in the image's units and type, all on one fine grid.
+        facts: "psnr" where the truth is known; "consistency_db" of "restored".
+    """
+
+    name: str
+    blend: float | None
+    plane: Array
+    facts: dict[str, float]
+
+
+class ImageTruth(Protocol):
+    """What a task offers besides when the image itself is the truth: its models are tried on images made coarse."""
+
+    stages: tuple[str, str]  # names of the two ends of ``PredictOptions.blend``
+    blends: tuple[float, ...]  # shares that are shown for choosing one
+
+    def try_on(
+        self, package_dir: Path, cases: Iterable[ImageCase], options: PredictOptions
+    ) -> Iterator[tuple[ImageCase, Trial]]:
+        """Make each case coarse as the model's card says, restore it, score it; raise for a case that cannot be."""
+        ...
+
+    def look(
+        self, package_dir: Path, image: Image, view: View, options: PredictOptions, degrade: bool
+    ) -> list[Shown]:
+        """Restore a part of an image with every blend.
+
+        Args:
+            package_dir: the model.
+            image: the case's image.
+            view: the part; of the image as it is, or of the truth when it is made coarse first.
+            options: how to run the model; ``blend`` is ignored.
+            degrade: make the image coarse first, so that the truth is known.
+
+        Returns:
+            "input", "bicubic", "restored" with each blend, and "truth" where it is known.
+        """
+        ...
+
+
 class Predictor(Protocol):
     """A loaded model, ready for many images."""
 
@@ -145,10 +245,17 @@ class Task(Protocol):
     metrics: tuple[MetricInfo, ...]  # what the comparison page shows, in this order
     headline_metric: str  # key of the metric shown first
     needs_labels: bool  # False for tasks without a label set
+    image_truth: (
+        ImageTruth | None
+    )  # set where the image itself can be the truth, so that no reading is needed
     exporters: Mapping[str, Exporter]  # format name -> writes readings; the first is the default
 
     def settings_from_text(self, preset: str, pairs: list[str]) -> BaseModel:
         """Lay ``key=value`` texts over a preset; raise ValueError with one sentence for a wrong key or value."""
+        ...
+
+    def needs_readings(self, settings: BaseModel) -> bool:
+        """Tell whether training takes readings as truth, or the images themselves."""
         ...
 
     def check(self, snapshot: Snapshot, settings: BaseModel) -> list[str]:
@@ -200,8 +307,10 @@ class TaskTable:
         return [task.name for task in self.tasks]
 
     def __getitem__(self, name: str) -> Task:
+        """Return a task by its name; hyphens and capitals do not count."""
+        wanted = name.strip().lower().replace("-", "_")
         for task in self.tasks:
-            if task.name == name:
+            if task.name == wanted:
                 return task
         raise ValueError(f"task must be one of {', '.join(self.names())}, got {name!r}.")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ from core.workspace.readings import save_reading as save_version
 from core.workspace.records import ReadingVersion
 from core.workspace.store import Store
 from core.workspace.tables import CaseRow, ImageRow, ReaderRow, StepRow, VersionRow
+from core.workspace.work import Activity, add_work, settle_work
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,13 @@ KEEP_DAYS = 30
 
 @dataclass(frozen=True)
 class NewSteps:
-    """Steps as a browser sends them: on whose reading of which case, on which state, packed."""
+    """Steps as a browser sends them: on whose reading of which case, on which state, packed; and the work behind."""
 
     case_id: int
     reader_name: str
     based_on: str
     content: bytes
+    activity: Activity = field(default_factory=Activity)
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,8 @@ def add_steps(store: Store, new: NewSteps) -> Head:
             session.add(row)
             session.flush()
             state = State(state.version, row.id, None)
+        if fresh and state.step_id is not None:
+            add_work(session, (case.id, reader.id, state.step_id), fresh, new.activity)
         client = steps[0].client if steps else ""
         head = Head(name, state.version, state.names, _received(session, case.id, reader.id, client))
         reader_id = reader.id
@@ -275,6 +279,7 @@ def settle(store: Store, case_id: int, reader_id: int) -> None:
             if path.exists() and unchanged and still:
                 saved = add_version(session, new, reader, sha256)
                 session.execute(update(StepRow).where(StepRow.id.in_(ids)).values(version=saved.version))
+                settle_work(session, ids, saved.version)
                 return
     raise StorageError("The marks are kept, but something keeps changing the reading; try again in a moment.")
 

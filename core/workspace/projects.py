@@ -35,7 +35,7 @@ def clean_name(name: str, what: str) -> str:
 def to_project(row: ProjectRow) -> Project:
     """Return a row as a record."""
     labels = tuple(Label(*entry) for entry in row.labels)
-    return Project(row.id, row.name, row.task, labels, row.reference_reader, row.created_at)
+    return Project(row.id, row.name, row.task, labels, row.reference_reader, row.created_at, row.blind)
 
 
 def create_project(store: Store, name: str, task: str, labels: tuple[Label, ...]) -> Project:
@@ -46,10 +46,21 @@ def create_project(store: Store, name: str, task: str, labels: tuple[Label, ...]
         if session.scalar(select(ProjectRow.id).where(ProjectRow.name == name)) is not None:
             raise Conflict(f"A project named {name!r} is there already; choose another name.")
         entries = [[label.value, label.name, label.color] for label in labels]
-        row = ProjectRow(name=name, task=task, labels=entries, reference_reader=None, created_at=now())
+        row = ProjectRow(
+            name=name, task=task, labels=entries, reference_reader=None, blind=False, created_at=now()
+        )
         session.add(row)
         session.flush()
         audit(session, "", "project created", f"project {row.id}", name)
+        return to_project(row)
+
+
+def set_blind(store: Store, project_id: int, blind: bool) -> Project:
+    """Say whether readers are blind to each other; see ``Workspace.set_blind``."""
+    with store.database.write() as session:
+        row = project_row(session, project_id)
+        row.blind = blind
+        audit(session, "", "blind reading" if blind else "open reading", f"project {row.id}", row.name)
         return to_project(row)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from core.errors import Conflict, LabelError, NotFound, StorageError
-from core.readings.reading import Mask, Reading
+from core.readings.reading import Boxes, Mask, Reading
 from core.readings.stored import hash_reading, read_reading
 from core.types import info_from_json
 from core.workspace.cases import MAX_TRIES
@@ -176,7 +176,9 @@ def _check_case(session: Session, new: NewReading) -> CaseRow:
 
 def _has_probabilities(reading: Reading) -> bool:
     """Tell whether a threshold can be chosen afterwards."""
-    return reading.probabilities is not None if isinstance(reading, Mask) else reading.scores is not None
+    if isinstance(reading, Mask):
+        return reading.probabilities is not None
+    return isinstance(reading, Boxes) and reading.scores is not None
 
 
 def reader_row(session: Session, project_id: int, name: str, kind: ReaderKind) -> ReaderRow:

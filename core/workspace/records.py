@@ -27,6 +27,7 @@ class Project:
     labels: tuple[Label, ...]
     reference_reader: str | None
     created_at: datetime
+    blind: bool = False  # readers see nothing of each other's on a case before they have read it
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ from core.workspace.store import Store
 from core.workspace.tables import CaseRow, SnapshotRow
 
 
-def make_snapshot(store: Store, project_id: int, reader_name: str | None) -> Snapshot:
+def make_snapshot(
+    store: Store, project_id: int, reader_name: str | None, needs_readings: bool = True
+) -> Snapshot:
     """Freeze cases, readings and split; see ``Workspace.make_snapshot``."""
+    if not needs_readings:
+        return _snapshot_of_images(store, project_id)
     with store.database.read() as session:
         project = to_project(project_row(session, project_id))
         name = reader_name or project.reference_reader
@@ -29,7 +34,7 @@ def make_snapshot(store: Store, project_id: int, reader_name: str | None) -> Sna
             raise TrainingError(
                 f"The project {project.name} has no reference yet; annotate cases or import masks first."
             )
-        items = _items(store, session, project_id, name)
+        items = _items(store, session, project_id, _hashes_of(session, project_id, name))
     if not items:
         raise TrainingError(
             f"{name} has read no case of {project.name}; annotate cases or import masks first."
@@ -44,21 +49,45 @@ def make_snapshot(store: Store, project_id: int, reader_name: str | None) -> Sna
     return snapshot
 
 
-def _items(store: Store, session: Session, project_id: int, reader_name: str) -> list[SnapshotItem | None]:
-    """Return an item per case read, None for one without a split; by name, as numbers differ by home."""
+def _snapshot_of_images(store: Store, project_id: int) -> Snapshot:
+    """Freeze all cases with a split, without readings: the images themselves are the truth."""
+    with store.database.read() as session:
+        project = to_project(project_row(session, project_id))
+        kept = [item for item in _items(store, session, project_id, None) if item is not None]
+    if not any(item.split in ("train", "val") for item in kept):
+        raise TrainingError(
+            f"No case of {project.name} is in train or val; import images and split the project first."
+        )
+    snapshot = Snapshot(project.task, project.labels, tuple(kept))
+    save_snapshot(store, project_id, snapshot)
+    return snapshot
+
+
+def _hashes_of(session: Session, project_id: int, reader_name: str) -> dict[int, str]:
+    """Return case id -> hash of a reader's latest reading."""
     reader_id = reader_id_of(session, project_id, reader_name)
     if reader_id is None:
-        return []
-    versions = {row.case_id: row.sha256 for row, _, _ in session.execute(latest_of(reader_id))}
+        return {}
+    return {row.case_id: row.sha256 for row, _, _ in session.execute(latest_of(reader_id))}
+
+
+def _items(
+    store: Store, session: Session, project_id: int, readings: dict[int, str] | None
+) -> list[SnapshotItem | None]:
+    """Return an item per case read (per case, where no readings are needed), None for one without a split.
+
+    They are ordered by name, as numbers differ by home.
+    """
     query = select_cases().where(CaseRow.project_id == project_id)
     items: list[SnapshotItem | None] = []
     for row, sha256, info in sorted(session.execute(query), key=lambda found: found[0].name):
-        if row.id not in versions:
+        if readings is not None and row.id not in readings:
             continue
         split = check_split(row.split)
         if split is None:
             items.append(None)
             continue
+        reading = "" if readings is None else readings[row.id]
         items.append(
             SnapshotItem(
                 case_id=row.id,
@@ -68,8 +97,8 @@ def _items(store: Store, session: Session, project_id: int, reader_name: str) ->
                 image_path=store.files.path_of(sha256, IMAGE_ENDING),
                 image_sha256=sha256,
                 info=info_from_json(info),
-                reading_path=store.files.path_of(versions[row.id], READING_ENDING),
-                reading_sha256=versions[row.id],
+                reading_path=store.files.path_of(reading, READING_ENDING) if reading else None,
+                reading_sha256=reading,
             )
         )
     return items
@@ -104,9 +133,10 @@ def load_snapshot(store: Store, sha256: str) -> Snapshot:
         return snapshot_from_json(_with_paths(row.content, lambda path: str(store.home / path)))
 
 
-def _with_paths(content: dict[str, Any], change: Any) -> dict[str, Any]:
+def _with_paths(content: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    keys = ("image_path", "reading_path")
     items = [
-        {**item, "image_path": change(item["image_path"]), "reading_path": change(item["reading_path"])}
+        {**item, **{key: change(item[key]) for key in keys if item[key] is not None}}
         for item in content["items"]
     ]
     return {**content, "items": items}

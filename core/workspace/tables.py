@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -84,6 +85,7 @@ class ProjectRow(Base):
     task: Mapped[str] = mapped_column(String(50))
     labels: Mapped[list[Any]]
     reference_reader: Mapped[str | None] = mapped_column(String(200))
+    blind: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[datetime]
 
 
@@ -218,6 +220,24 @@ class StepRow(Base):
     based_on: Mapped[str] = mapped_column(String(24))
     version: Mapped[int | None]
     content: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
+class WorkRow(Base):
+    """The work behind steps that came together: ``last_step`` is the last of them, ``version`` as of the steps."""
+
+    __tablename__ = "reading_work"
+    __table_args__ = (Index(None, "case_id", "reader_id"), Index(None, "last_step"), NEVER_AGAIN)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"))
+    reader_id: Mapped[int] = mapped_column(ForeignKey("readers.id", ondelete="CASCADE"))
+    last_step: Mapped[int]
+    version: Mapped[int | None]
+    seconds: Mapped[float] = mapped_column(Float)
+    strokes: Mapped[int]
+    accepted: Mapped[int]
+    rejected: Mapped[int]
     created_at: Mapped[datetime]
 
 

@@ -28,6 +28,7 @@ from core.workspace import (
     snapshots,
     splits,
     sweep,
+    work,
 )  # fmt: skip
 from core.workspace.cases import CaseFilter
 from core.workspace.marking import Head, NewSteps
@@ -46,6 +47,7 @@ from core.workspace.records import (
     Run,
 )
 from core.workspace.store import Store, open_store
+from core.workspace.work import Work
 
 
 class Workspace:
@@ -131,6 +133,10 @@ class Workspace:
             NotFound: when nobody of that name has read a case of the project.
         """
         return projects.set_reference_reader(self.store, project_id, reader_name)
+
+    def set_blind(self, project_id: int, blind: bool) -> Project:
+        """Say whether people see what others read in a case only after they have read it themselves."""
+        return projects.set_blind(self.store, project_id, blind)
 
     def delete_project(self, project_id: int) -> None:
         """Delete a project with its cases, readings and runs; its models stay and can still be used.
@@ -359,16 +365,24 @@ class Workspace:
         reader = self.get_project(project_id).reference_reader
         return {} if reader is None else self.readings_of(project_id, reader)
 
+    def list_work(self, project_id: int) -> list[Work]:
+        """Return what each person's reading of each case cost: time, strokes, proposals taken and turned down."""
+        return work.list_work(self.store, project_id)
+
     # snapshots, runs, models
 
-    def make_snapshot(self, project_id: int, reader_name: str | None = None) -> Snapshot:
+    def make_snapshot(
+        self, project_id: int, reader_name: str | None = None, needs_readings: bool = True
+    ) -> Snapshot:
         """Freeze the cases that have a split and a reading of the reference reader (or of ``reader_name``).
+
+        Where no readings are needed, because the images themselves are the truth, all cases that have a split.
 
         Raises:
             TrainingError: when there is no such reading, or no such case is in a split.
         """
         marking.settle_waiting(self.store, project_id=project_id)
-        return snapshots.make_snapshot(self.store, project_id, reader_name)
+        return snapshots.make_snapshot(self.store, project_id, reader_name, needs_readings)
 
     def load_snapshot(self, sha256: str) -> Snapshot:
         """Return a stored snapshot by its hash."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,8 +12,10 @@ import numpy as np
 import streamlit as st
 from PIL import Image as PilImage
 
+from core.jobs.warm import Message, warm_process
 from core.readings.picture import edges, label_rgb
 from core.readings.reading import Boxes, Mask, Reading, ReadingKind
+from core.tasks import TASKS
 from core.types import Array, Label, Window
 from pages.annotate import desk as work
 from pages.annotate.desk import Desk, Place
@@ -20,8 +23,9 @@ from pages.annotate.object_panel import boxes_picture, objects_panel
 from pages.annotate.painting import CANVAS_SIZES, make_view, plane_shape, whole, zoomed
 from pages.annotate.session import session_desk
 from pages.annotate.workbench import workbench
+from pages.shared.blind import sees_others
 from pages.shared.canvas import MODES, Pen, Pictures, Tool, View, drawing_canvas, drawn
-from pages.shared.menu import CASES, IMPORT, PROJECTS
+from pages.shared.menu import CASES, IMPORT, PROJECTS, TRAIN
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.pickers import pick_case, pick_slice
 from pages.shared.render import plane_display, to_png
@@ -58,6 +62,10 @@ BOX_SHORTCUTS = (
 VERSIONS_SHOWN = 30
 SIZE_KEY = "annotate_canvas_size"
 QUICK_KEY = "annotate_quick"
+ORDER_KEY = "annotate_order"
+REASON_KEY = "annotate_reason"
+ORDERS = ("what teaches most", "by chance", "in order")
+SUGGEST_SECONDS = 60.0
 
 
 # --- state: names and numbers only -------------------------------------------------------------------------
@@ -104,8 +112,35 @@ def _act(action: str, place: Place, argument: int | None = None) -> None:
 # --- choosing the case -------------------------------------------------------------------------------------
 
 
+def _go_on(project_id: int, current: int) -> None:
+    """Go to the next case without a reading of one's own, in the order chosen; the reason is kept to be shown."""
+    order = st.session_state.get(ORDER_KEY, ORDERS[0])
+    if order == ORDERS[2]:
+        _go(project_id, current, 1, unread=True)
+        return
+    store = workspace()
+    st.session_state.pop(REASON_KEY, None)
+    with show_errors():
+        if order == ORDERS[1]:
+            read = set(store.readings_of(project_id, user_name()))
+            unread = [case.id for case in store.list_cases(project_id) if case.id not in read | {current}]
+            found, reason = (random.choice(unread), "chosen by chance") if unread else (None, "")
+        else:
+            blind = store.get_project(project_id).blind
+            values = {"project": project_id, "reader": user_name(), "current": current, "blind": blind}
+            answer = warm_process(store.home).call("suggest", Message(values), SUGGEST_SECONDS)
+            rows = answer.values["suggestions"]
+            found, reason = (rows[0]["case"], rows[0]["reason"]) if rows else (None, "")
+        if found is None:
+            session_desk().message = ("info", "You have read all other cases.")
+            return
+        remember("case", found)
+        st.session_state[REASON_KEY] = (found, reason)
+
+
 def _go(project_id: int, current: int, step: int, unread: bool) -> None:
     store = workspace()
+    st.session_state.pop(REASON_KEY, None)
     ids = [case.id for case in store.list_cases(project_id)]
     without = set(store.readings_of(project_id, user_name())) if unread else None
     found = work.next_case(ids, current, step, without)
@@ -128,7 +163,6 @@ def _case_bar(project: Project) -> Case | None:
         for label, key, step, unread, shortcut in (
             ("Previous", "previous", -1, False, "Shift+P"),
             ("Next", "next", 1, False, "Shift+N"),
-            ("Next without my reading", "unread", 1, True, None),
         ):
             st.button(
                 label,
@@ -137,12 +171,29 @@ def _case_bar(project: Project) -> Case | None:
                 args=(project.id, case.id, step, unread),
                 shortcut=shortcut,
             )
+        st.button(
+            "Next case to read",
+            key="annotate_unread",
+            type="primary",
+            on_click=_go_on,
+            args=(project.id, case.id),
+            shortcut="Shift+X",
+            help="The next case without a reading of yours.",
+        )
+        st.selectbox(
+            "Order", ORDERS, key=ORDER_KEY, label_visibility="collapsed", persist_state="session", width=190
+        )
         st.toggle(
             "Quick marking",
             key=QUICK_KEY,
             persist_state="session",
             help="A plain canvas for strokes, polygons and boxes on single pictures, in place of the viewer.",
         )
+    if not st.session_state.get(QUICK_KEY):
+        _show_message(session_desk())
+    chosen_for = st.session_state.get(REASON_KEY)
+    if chosen_for is not None and chosen_for[0] == case.id:
+        st.caption(f"Why this case: {escape(chosen_for[1])}.")
     return case
 
 
@@ -298,8 +349,9 @@ def _edit_buttons(place: Place, case: Case, version: ReadingVersion | None) -> N
 
 def _other_readings(project: Project, place: Place) -> None:
     newest: dict[str, ReadingVersion] = {}
+    open_reading = sees_others(project, place.case_id)
     for found in workspace().list_versions(place.case_id):
-        if found.reader_name != place.reader:
+        if found.reader_name != place.reader and (open_reading or found.kind == "model"):
             newest.setdefault(found.reader_name, found)
     if not newest:
         return
@@ -497,6 +549,11 @@ def main() -> None:
     project = current_project()
     if project is None:
         empty_state("There is no project yet.", PROJECTS)
+        return
+    if TASKS[project.task].image_truth is not None:
+        empty_state(
+            "There is nothing to mark here: the images are the truth themselves.", TRAIN, "Train a model"
+        )
         return
     if not project.labels:
         empty_state("This project has no label to draw with.", PROJECTS)

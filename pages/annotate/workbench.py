@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.tasks import TASKS
+from pages.shared.blind import sees_others
 from pages.shared.messages import escape, show_errors
 from pages.shared.state import user_name, workspace
 from pages.shared.viewer import Marking, Other, Scene, View, forked_of, viewer
@@ -56,8 +57,8 @@ def _pick_reading(case: Case) -> str:
     )
 
 
-def _others(case_id: int, reader: str) -> tuple[Other, ...]:
-    """Return what one may start from: the newest reading of everybody else, and older versions of one's own."""
+def _others(project: Project, case_id: int, reader: str) -> tuple[Other, ...]:
+    """Return what one may start from: the newest readings of others, as far as one may see them, and one's own."""
     newest: dict[str, ReadingVersion] = {}
     own: list[ReadingVersion] = []
     for version in workspace().list_versions(case_id):
@@ -65,9 +66,23 @@ def _others(case_id: int, reader: str) -> tuple[Other, ...]:
             own.append(version)
         else:
             newest.setdefault(version.reader_name, version)
+    if not sees_others(project, case_id):
+        newest = {name: one for name, one in newest.items() if one.kind == "model"}
     found = [Other(one.id, f"{name} ({one.kind}), version {one.version}") for name, one in newest.items()]
     found += [Other(one.id, f"my version {one.version}: {one.note}"[:80]) for one in own[:OWN_VERSIONS]]
     return tuple(found)
+
+
+def _models(project: Project) -> tuple[Other, ...]:
+    """Return the models that may propose a reading: of the same task and labels, the project's own first."""
+    names = [label.name for label in project.labels]
+    fitting = [
+        model
+        for model in workspace().list_models(task=project.task)
+        if (theirs := [str(row["name"]) for row in model.card["labels"]]) == names[: len(theirs)]
+    ]
+    fitting.sort(key=lambda model: model.project_id != project.id)
+    return tuple(Other(model.id, model.name) for model in fitting)
 
 
 @st.fragment
@@ -75,7 +90,8 @@ def workbench(project: Project, case: Case) -> None:
     """Show a case to be marked; only this part runs again when the browser asks for a new token."""
     with show_errors():
         reader = _pick_reading(case)
-        marking = Marking(reader, TASKS[project.task].reading_kind, _others(case.id, reader))
+        kind = TASKS[project.task].reading_kind
+        marking = Marking(reader, kind, _others(project, case.id, reader), _models(project))
         scene = Scene(case, project.labels, (View(case.name),), marking=marking)
         viewer(workspace(), scene, KEY, on_forked=lambda: _on_forked(case.id))
         if case.info.warnings:

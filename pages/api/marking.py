@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from core.errors import AccessDenied
 from core.workspace.access import REFUSED, Access, sign
 from core.workspace.marking import Head, NewSteps
+from core.workspace.work import Activity
 from pages.api.gate import number_in
 from pages.api.presence import PRESENCE
 from pages.shared.state import workspace
@@ -61,13 +62,23 @@ def journal(request: Request, access: Access) -> Response:
     )
 
 
+def _activity(request: Request) -> Activity:
+    """Return the work the browser counted (``&seconds=``, ``&rejected=``); what makes no sense counts as none."""
+    try:
+        return Activity(
+            float(request.query_params.get("seconds", 0)), int(request.query_params.get("rejected", 0))
+        )
+    except ValueError:
+        return Activity()
+
+
 def put(request: Request, access: Access, body: bytes) -> Response:
     """Keep steps made on the state ``?based_on=``; 409 when the reading has moved on.
 
     ``&fork=1`` keeps them as a reading of their own; the answer then holds a token for it.
     """
     case_id = _check_case(request, access, marking=True)
-    new = NewSteps(case_id, access.reader, request.query_params.get("based_on", ""), body)
+    new = NewSteps(case_id, access.reader, request.query_params.get("based_on", ""), body, _activity(request))
     if request.query_params.get("fork") != "1":
         return JSONResponse(_as_json(workspace().add_marking_steps(new)), headers=FRESH)
     own = workspace().fork_marking(new)

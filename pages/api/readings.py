@@ -55,7 +55,7 @@ def summary(request: Request, access: Access) -> Response:
     if isinstance(reading, Mask):
         stack = reading.array.reshape(slices, -1)
         content["planes"] = np.count_nonzero(stack, axis=1).tolist()
-    else:
+    elif isinstance(reading, Boxes):
         content["planes"] = np.bincount(reading.decided().planes, minlength=slices).tolist()
     return JSONResponse(content, headers=KEPT)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from core.errors import NotFound
 from core.imaging.profiles import DEFAULT_PROFILE, PROFILES, Profile
 from core.jobs.import_request import ImportRequest, remove_old, write_request
 from core.jobs.payloads import ImportPayload
@@ -16,12 +18,22 @@ from core.readings.label_formats import LABEL_FORMATS, TITLES
 from core.settings import load_settings
 from core.types import SPLITS
 from core.workspace.records import Project
+from pages.data.import_sources import ServerFolders, pick_folders, show_match
 from pages.shared.jobs_panel import job_panel
 from pages.shared.menu import ANNOTATE, CASES, PROJECTS
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.progress import count_words
+from pages.shared.render import THUMBNAIL_SIDE, thumbnail_png
 from pages.shared.staging import Kind, Staging, Upload, own_name, parse_label_map
-from pages.shared.state import current_project, queue, recall, recall_id, remember, user_name
+from pages.shared.state import (
+    current_project,
+    queue,
+    recall,
+    recall_id,
+    remember,
+    user_name,
+    workspace,
+)
 
 IMAGE_HELP = (
     "DICOM, NIfTI, NRRD, MetaImage, MGH, MINC, PAR/REC, PNG, JPEG, TIFF, BMP, WebP, whole slides, NPY/NPZ, and zip or "
@@ -44,6 +56,7 @@ HIDE_HELP = (
     "else they say about a person. Tick this when the names of these files name patients, too."
 )
 SHOWN = 8
+MAX_CAPTION = 28
 
 
 def staging() -> Staging:
@@ -134,10 +147,10 @@ def table_columns(kept: Staging) -> dict[str, str] | None:
     return columns
 
 
-def options(kept: Staging, project: Project) -> tuple[str, str, str, str | None]:
+def options(kept: Staging, project: Project, has_labels: bool) -> tuple[str, str, str, str | None]:
     """Ask how labels are read and where the cases go; returns (reader, format, label map text, split)."""
     reader, label_map, label_format = user_name(), "", "auto"
-    if kept.files("masks"):
+    if has_labels:
         with st.container(horizontal=True):
             reader = st.text_input(
                 "Whose labels are these?", value=reader, key=f"reader_{kept.id}", max_chars=80, width=280
@@ -181,27 +194,32 @@ def identity(kept: Staging) -> tuple[Profile, bool]:
     return chosen, hide
 
 
-def start(kept: Staging, project: Project) -> None:
+def start(kept: Staging, project: Project, folders: ServerFolders) -> None:
     """Ask for the options and queue the import."""
     with show_errors():
         columns = table_columns(kept)
-        reader, label_format, label_map, split = options(kept, project)
+        has_images = bool(kept.files("images") or folders.images)
+        has_masks = bool(kept.files("masks") or folders.masks)
+        reader, label_format, label_map, split = options(kept, project, has_masks)
+        show_match(kept, folders)
         profile, hide = identity(kept)
         with st.container(horizontal=True):
             go = st.button(
                 "Import",
                 type="primary",
-                disabled=not (kept.files("images") or kept.files("masks")),
+                disabled=not (has_images or has_masks),
                 key=f"import_{kept.id}",
             )
             st.button("Clear", key=f"clear_{kept.id}", on_click=kept.discard)
-        if not kept.files("images"):
+        if not has_images:
             st.caption("Labels alone go to the images of this project that are named like them.")
         if go:
             images = kept.files("images")
-            labels, tables = kept.labels_path(), kept.files("table")
+            labels, tables = kept.labels_path() or folders.masks, kept.files("table")
+            own = [str(folders.images)] if folders.images else []
+            kept.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             request = ImportRequest(
-                paths=[str(kept.path_of(file)) for file in images],
+                paths=[*(str(kept.path_of(file)) for file in images), *own],
                 labels=str(labels) if labels else None,
                 table=str(kept.path_of(tables[-1])) if tables else None,
                 display_names=kept.display_names(),
@@ -219,11 +237,27 @@ def start(kept: Staging, project: Project) -> None:
                 hide_names=hide,
             )
             count = len(images) or len(kept.files("masks"))
-            job = submit(queue(), payload, f"Import of {count_words(count, 'file', 'files')}")
-            st.session_state["import_names"] = {job.id: [file.display for file in images]}
+            what = count_words(count, "file", "files") if count else "a folder"
+            job = submit(queue(), payload, f"Import of {what}")
+            st.session_state["import_names"] = {job.id: [*(file.display for file in images), *own]}
             remember("job", job.id)
             remember("staging", None)
             st.rerun()
+
+
+def show_first(case_ids: list[int]) -> None:
+    """Show small pictures of the first cases that came in."""
+    with st.container(horizontal=True):
+        for case_id in case_ids[:SHOWN]:
+            with suppress(NotFound):  # it was deleted since
+                case = workspace().get_case(case_id)
+                with st.container(width=THUMBNAIL_SIDE + 16):
+                    picture = thumbnail_png(workspace(), case)
+                    st.image(picture, output_format="PNG", caption=escape(_short(case.name)), alt=case.name)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MAX_CAPTION else f"{name[: MAX_CAPTION - 1]}…"
 
 
 def show_result(result: dict[str, Any], names: list[str]) -> None:
@@ -241,6 +275,7 @@ def show_result(result: dict[str, Any], names: list[str]) -> None:
     if known:
         words += f" {known} of them were here already."
     (st.success if cases else st.warning)(words)
+    show_first(result.get("first_cases") or [])
     skipped = result.get("skipped") or []
     if skipped:
         total = int(result.get("skipped_count", len(skipped)))
@@ -273,9 +308,10 @@ else:
         st.caption(f"Images come into the project {escape(project.name)}. Files stay on this machine.")
         kept = staging()
         take_uploads(kept)
-        if kept.files():
+        folders = pick_folders(kept)
+        if kept.files() or folders != ServerFolders():
             list_staged(kept)
-            start(kept, project)
+            start(kept, project, folders)
         job_id = recall_id("job")
         if job_id is not None:
             job = queue().get(job_id)

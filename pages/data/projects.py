@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import streamlit as st
 
 from core.tasks import TASKS
 from core.types import make_labels
 from core.workspace.records import Project
+from core.workspace.work import Spread, spread_of
 from pages.shared.menu import IMPORT
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.progress import count_words, standing_of
@@ -25,14 +28,14 @@ def create_form(first: bool) -> None:
         labels = st.text_input(
             "Labels, separated by commas",
             placeholder="nerve, vessel",
-            help="What is marked in the images. Everything else is background.",
+            help="What is marked in the images; everything else is background. Super-resolution needs none.",
         )
         if st.form_submit_button("Create", type="primary"):
             with show_errors():
                 names = [part for part in labels.split(",") if part.strip()]
                 if not name.strip():
                     raise ValueError("A project needs a name.")
-                if not names:
+                if TASKS[task].needs_labels and not names:
                     raise ValueError("A project needs at least one label, such as nucleus.")
                 project = store.create_project(name.strip(), task, make_labels(names))
                 remember("project", project.id)
@@ -41,6 +44,8 @@ def create_form(first: bool) -> None:
 
 def labels_part(project: Project) -> None:
     """Show the label set and let one more be added."""
+    if not TASKS[project.task].needs_labels:
+        return
     st.subheader("Labels")
     label_legend(project.labels)
     with (
@@ -74,6 +79,58 @@ def reference_part(project: Project) -> None:
         "Truth is taken from", names, key=key, on_change=_changed, width=360,
         help="Training learns from this person's readings; scores are measured against them.",
     )  # fmt: skip
+
+
+def blind_part(project: Project) -> None:
+    """Let readers be blind to each other."""
+    key = f"blind_{project.id}"
+    st.session_state[key] = project.blind
+
+    def _changed() -> None:
+        store.set_blind(project.id, bool(st.session_state[key]))
+
+    st.toggle(
+        "Readers are blind to each other",
+        key=key,
+        on_change=_changed,
+        help="On Annotate and Cases, what other people saw in a case is shown only to who has read it.",
+    )
+
+
+def seconds_text(spread: Spread) -> str:
+    """Say how long a reading takes: the median, and the middle half."""
+    if not spread.n:
+        return "none yet"
+    return f"{spread.median:.0f} s ({spread.low:.0f} to {spread.high:.0f}), n = {spread.n}"
+
+
+def work_part(project: Project) -> None:
+    """Show what readings cost, with and without assistance, by reader."""
+    works = store.list_work(project.id)
+    if not works:
+        return
+    st.subheader("Time to a reading")
+    rows: dict[str, list[str]] = {
+        "reader": [],
+        "by hand": [],
+        "with assistance": [],
+        "proposals": [],
+        "strokes": [],
+    }
+    names = list(dict.fromkeys(work.reader for work in works))
+    for name in [*names, "all"] if len(names) > 1 else names:
+        own = [work for work in works if name in (work.reader, "all")]
+        accepted, rejected = sum(work.accepted for work in own), sum(work.rejected for work in own)
+        corrected = sum(work.corrected for work in own)
+        rows["reader"].append(name)
+        rows["by hand"].append(seconds_text(spread_of(work for work in own if not work.assisted)))
+        rows["with assistance"].append(seconds_text(spread_of(work for work in own if work.assisted)))
+        rows["proposals"].append(f"{accepted} accepted, {rejected} rejected; {corrected} readings corrected")
+        rows["strokes"].append(f"{median(work.strokes for work in own):.0f} (median)")
+    st.dataframe(rows, hide_index=True, alt="Time to a reading, by reader")
+    st.caption(
+        "Seconds of work in the viewer, median and middle half; pauses of more than 30 s do not count."
+    )
 
 
 def splits_part(project: Project) -> None:
@@ -132,6 +189,8 @@ else:
         with left:
             labels_part(project)
             reference_part(project)
+            blind_part(project)
         with right:
             splits_part(project)
+        work_part(project)
         delete_part(project)

@@ -16,12 +16,14 @@ from core.tasks import TASKS
 from core.types import SPLITS, Label
 from core.workspace.records import Case, Model, Project, ReadingVersion
 from pages.models.infer_boxes import boxes_view, counts_part
+from pages.shared.close_look import close_look
 from pages.shared.jobs_panel import ACTIVE, job_panel
 from pages.shared.menu import ANNOTATE, IMPORT, PROJECTS, TRAIN
 from pages.shared.messages import empty_state, escape, show_errors
 from pages.shared.models import headline_of
 from pages.shared.progress import count_words
 from pages.shared.render import label_map, to_png, whole_reading
+from pages.shared.restored_view import restored_view
 from pages.shared.state import current_project, queue, recall_id, remember, workspace
 from pages.shared.viewer import Layer, Scene, View, viewer
 
@@ -79,11 +81,16 @@ def run_model(project: Project, model: Model) -> None:
         key="infer_flips",
         help="Four looks instead of one: slower, steadier.",
     )
+    blend = _blend(model)
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"Run on {count_words(len(cases), 'case', 'cases')}"
         if st.button(label, type="primary", key="infer_run", disabled=not cases):
             payload = PredictPayload(
-                model=model.id, project=project.id, case_ids=[case.id for case in cases], flips=flips
+                model=model.id,
+                project=project.id,
+                case_ids=[case.id for case in cases],
+                flips=flips,
+                blend=blend,
             )
             remember("job", submit(queue(), payload, f"Run {model.name}").id)
             st.rerun()
@@ -97,8 +104,25 @@ def run_model(project: Project, model: Model) -> None:
             st.warning(f"{escape(row['path'])}: {escape(row['reason'])}")
 
 
+def _blend(model: Model) -> float | None:
+    """Ask for the share of the second stage, where the model has one."""
+    truth = TASKS[model.task].image_truth
+    if truth is None or not model.card.get("inference", {}).get("blendable"):
+        return None
+    return float(
+        st.select_slider(
+            f"Blend: 0 {truth.stages[0]}, 1 {truth.stages[1]}",
+            truth.blends,
+            key=f"infer_blend_{model.id}",
+            help="Mixes the weights of the model's two stages; look closely below to choose.",
+        )
+    )
+
+
 def results(project: Project, model: Model) -> None:
     """Show the model's readings over their images."""
+    if TASKS[project.task].image_truth is not None:
+        look_part(project, model)
     versions = store.readings_of(project.id, model.name)
     if not versions:
         st.caption("This model has not read a case of this project yet.")
@@ -124,6 +148,18 @@ def results(project: Project, model: Model) -> None:
         counts_part(store, project, versions)
 
 
+@st.fragment
+def look_part(project: Project, model: Model) -> None:
+    """Try the model on a part of a case at once; only this part reruns while sliding."""
+    st.subheader("A close look")
+    cases = {case.id: case for case in store.list_cases(project.id)}
+    number = st.selectbox(
+        "Case to look at", list(cases), key="infer_look_case", format_func=lambda one: cases[one].name
+    )
+    with show_errors():
+        close_look(store, model, cases[number], "infer_close")
+
+
 def _case_chosen(key: str) -> None:
     remember("case", st.session_state[key])
 
@@ -135,6 +171,8 @@ def reading_view(project: Project, model: Model, case: Case, version: ReadingVer
         if TASKS[project.task].reading_kind == "boxes":
             boxes_view(store, project, model, case, version)
             _correct(case)
+        elif TASKS[project.task].reading_kind == "restored":
+            restored_view(store, case, version, "infer")
         else:
             mask_view(project, model, case, version)
 

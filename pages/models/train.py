@@ -32,13 +32,16 @@ SEEDS = 10_000
 
 def data_summary(project: Project) -> list[Case]:
     """Say what there is to train on and offer to deal it into train and val; returns the usable cases."""
-    reference = store.reference_of(project.id)
-    cases = [case for case in store.list_cases(project.id) if case.id in reference]
+    images_are_truth = TASKS[project.task].image_truth is not None
+    cases = store.list_cases(project.id)
+    if not images_are_truth:
+        reference = store.reference_of(project.id)
+        cases = [case for case in cases if case.id in reference]
     counts = {split: sum(case.split == split for case in cases) for split in ("train", "val", "test")}
     unsplit = len(cases) - sum(counts.values())
     columns = st.columns(5)
     numbers = {
-        "Cases with a reference": len(cases),
+        "Images" if images_are_truth else "Cases with a reference": len(cases),
         "Patients": len({case.patient_key for case in cases}),
         "Train": counts["train"],
         "Validation": counts["val"],

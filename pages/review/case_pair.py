@@ -14,6 +14,7 @@ from pages.review.box_pair import boxes_pair
 from pages.shared.messages import escape, show_errors
 from pages.shared.models import headline_title
 from pages.shared.render import label_map, whole_reading
+from pages.shared.restored_view import restored_view
 from pages.shared.viewer import Layer, Scene, View, viewer
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ def case_pair(workspace: Workspace, project: Project, row: dict[str, Any], paylo
         st.subheader(f"{escape(case.name)}{words}")
         if TASKS[project.task].reading_kind == "boxes":
             boxes_pair(workspace, project, case, (first, other), payload)
+            return
+        if TASKS[project.task].reading_kind == "restored":
+            for version in (first, other):
+                restored_view(workspace, case, version, f"pair_{version.id}")
             return
         names = payload.reader, other.reader_name
         views, start = pair_views(workspace, first, other, names, payload.threshold)

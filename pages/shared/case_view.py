@@ -13,10 +13,13 @@ import streamlit as st
 from core.readings.export import ExportItem
 from core.readings.exporters import BOX_EXPORTERS
 from core.readings.reading import Boxes
+from core.tasks import TASKS
+from pages.shared.blind import sees_others
 from pages.shared.box_view import object_table
 from pages.shared.messages import escape, show_errors
 from pages.shared.pickers import CASE_LIMIT
 from pages.shared.render import every_box, label_plane, to_png, whole_reading
+from pages.shared.restored_view import restored_view
 from pages.shared.viewer import Layer, Scene, View, viewer
 
 if TYPE_CHECKING:
@@ -43,6 +46,10 @@ def case_viewer(workspace: Workspace, project: Project, case: Case, key: str) ->
         with st.container(horizontal=True, vertical_alignment="bottom"):
             version = _pick_version(workspace, project, case, key)
             beside = _pick_beside(workspace, project, case, key)
+        if version is not None and TASKS[project.task].reading_kind == "restored":
+            restored_view(workspace, case, version, key)
+            facts(case)
+            return
         own = View(case.name, () if version is None else (Layer("reading", version.id),))
         views = (own, *(_beside_view(workspace, other, version) for other in beside))
         if len(views) == 2 and st.toggle(
@@ -93,6 +100,9 @@ def _beside_view(workspace: Workspace, case: Case, like: ReadingVersion | None) 
 
 def _pick_version(workspace: Workspace, project: Project, case: Case, key: str) -> ReadingVersion | None:
     known = workspace.list_versions(case.id)
+    if not sees_others(project, case.id):
+        known = [version for version in known if version.kind == "model"]
+        st.caption("Readers of this project are blind to each other: read this case to see what others saw.")
     names = sorted({version.reader_name for version in known})
     if not names:
         st.caption("Nobody has read this case yet.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.tasks import TASKS
+
 if TYPE_CHECKING:
     from core.workspace.records import Project
     from core.workspace.workspace import Workspace
@@ -54,7 +56,8 @@ def standing_of(workspace: Workspace, project: Project | None) -> Standing:
     if project is None:
         return Standing(0, {step.key: "nothing yet" for step in STEPS}, "import", "")
     cases = workspace.count_cases(project.id)
-    marked = len(workspace.reference_of(project.id))
+    images_are_truth = TASKS[project.task].image_truth is not None
+    marked = cases if images_are_truth else len(workspace.reference_of(project.id))
     models = len(workspace.list_models(project_id=project.id))
     readers = workspace.list_readers(project.id)
     read = sum(reader.n_cases for reader in readers if reader.kind == "model")
@@ -68,6 +71,11 @@ def standing_of(workspace: Workspace, project: Project | None) -> Standing:
     }
     following = _next_step(cases, marked, models, read)
     sentence = f"{marked} of {cases} cases have a reference; next: {following}."
+    if images_are_truth:
+        words["annotate"] = "not needed: the images are the truth"
+        sentence = (
+            f"{count_words(cases, 'image', 'images')}, which are the truth themselves; next: {following}."
+        )
     return Standing(cases, words, following, sentence)
 
 

@@ -15,7 +15,7 @@ import streamlit as st
 from PIL import Image as PilImage
 
 from core.readings.picture import blend, draw_boxes, overlay, to_rgb
-from core.readings.reading import Boxes, Mask, Reading
+from core.readings.reading import Boxes, Mask, Reading, RestoredImage
 from core.types import Array, ImageInfo, Label, Window
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ ONLY_REFERENCE = (0, 114, 206)
 OTHER_LABEL = (204, 121, 167)
 MAX_SIDE = 1400
 MIN_SIDE = 512
+THUMBNAIL_SIDE = 120
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,20 @@ def _plane(_workspace: Workspace, _case: Case, image_sha256: str, view: tuple[in
     return to_rgb(shown)
 
 
+def thumbnail_png(workspace: Workspace, case: Case) -> bytes:
+    """Return the middle plane of a case as a small PNG."""
+    return _thumbnail(workspace, case, case.image_sha256)
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _thumbnail(_workspace: Workspace, _case: Case, image_sha256: str) -> bytes:
+    picture = PilImage.fromarray(plane_display(_workspace, _case, _case.info.slices // 2))
+    row_mm, column_mm = (_case.info.spacing_mm or (1.0, 1.0))[-2:]
+    rows, columns = picture.height * row_mm, picture.width * column_mm
+    scale = THUMBNAIL_SIDE / max(rows, columns)
+    return to_png(np.asarray(picture.resize((max(1, round(columns * scale)), max(1, round(rows * scale))))))
+
+
 def plane_png(workspace: Workspace, case: Case, index: int, window: Window | None = None) -> bytes:
     """Return one plane as PNG, scaled for the screen with square millimetres."""
     return to_png(fit_to_pixels(plane_display(workspace, case, index, window), case.info.in_plane_spacing_mm))
@@ -120,6 +135,8 @@ def whole_reading(workspace: Workspace, version: ReadingVersion, threshold: floa
         kept = _reading(workspace, version, version.id, version.sha256)
         return kept.decided() if isinstance(kept, Boxes) else kept
     reading = _probable_reading(workspace, version, version.id, version.sha256)
+    if isinstance(reading, RestoredImage):
+        return reading  # has nothing to decide
     found = reading.at_threshold(threshold)
     return found if isinstance(found, Boxes) else Mask(found)
 
@@ -153,6 +170,8 @@ def plane_of_reading(reading: Reading, index: int) -> Reading:
     if isinstance(reading, Boxes):
         found = reading.only(reading.planes == index)
         return replace(found, planes=np.zeros(len(found), np.int32))
+    if isinstance(reading, RestoredImage):
+        raise ValueError("A finer image has planes of its own; see pages.shared.restored_view.")
     return Mask(plane_of(reading.array, index))
 
 
@@ -194,6 +213,8 @@ def start_plane(workspace: Workspace, version: ReadingVersion | None, info: Imag
     reading = whole_reading(workspace, version)
     if isinstance(reading, Mask):
         return fullest_plane(reading.array)
+    if not isinstance(reading, Boxes):
+        return info.slices // 2
     return int(np.bincount(reading.planes).argmax()) if len(reading) else info.slices // 2
 
 

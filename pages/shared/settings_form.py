@@ -63,8 +63,17 @@ def _number(field: FieldInfo, title: str, start: float | None, key: str) -> floa
     low, high = _limits(field)
     if int in _kinds(field):
         whole_high = None if high is None else int(high)
+        whole = None if start is None and NoneType in _kinds(field) else int(start or 0)
         return st.number_input(
-            title, int(low or 0), whole_high, int(start or 0), 1, "%d", key=key, help=field.description
+            title,
+            int(low or 0),
+            whole_high,
+            whole,
+            1,
+            "%d",
+            key=key,
+            placeholder=AUTO,
+            help=field.description,
         )
     small = high is None or high <= 1
     begin: Any = None if start is None else float(start)  # None shows the placeholder

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from core.assist import TOOLS
 from core.readings.reading import ReadingKind
 from core.types import Label
 from core.workspace.access import Access, expiry, sign
-from pages.shared.assistants import ASSISTANTS
 from pages.shared.facts import image_facts
 from pages.shared.modules import VIEWER, module_digest
 
@@ -63,7 +63,7 @@ class View:
 
 @dataclass(frozen=True)
 class Other:
-    """A reading to start from: id of its version, and what it is called."""
+    """A reading to start from, or a model that may propose one: its id (of a version, of a model), and its name."""
 
     id: int
     title: str
@@ -71,11 +71,12 @@ class Other:
 
 @dataclass(frozen=True)
 class Marking:
-    """That the scene's first picture may be marked, under whose name, and what one may start from."""
+    """That the scene's first picture may be marked, under whose name, what one may start from, which models help."""
 
     reader: str
     kind: ReadingKind
     others: tuple[Other, ...] = ()
+    models: tuple[Other, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,14 +188,18 @@ def scene_json(workspace: Workspace, scene: Scene) -> dict[str, Any]:
             "case": scene.case.id,
             "reader": marking.reader,
             "kind": marking.kind,
-            "assist": list(ASSISTANTS),
+            "assist": list(TOOLS),
         }
     content["id"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
     content["token"] = token
     for pane, view in zip(content["panes"], scene.views, strict=True):
         _add_token(workspace, pane, view)
     if marking is not None:
-        content["mark"] |= {"token": token, "others": [asdict(other) for other in marking.others]}
+        content["mark"] |= {
+            "token": token,
+            "others": [asdict(other) for other in marking.others],
+            "models": [asdict(model) for model in marking.models],
+        }
     return content
 
 

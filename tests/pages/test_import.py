@@ -17,10 +17,12 @@ from core.imaging.profiles import PROFILES
 from core.jobs.import_request import with_request
 from core.jobs.payloads import ImportPayload
 from core.jobs.queue import JobQueue
+from core.jobs.submit import submit
+from core.settings import load_settings
 from core.workspace.records import Project
 from core.workspace.workspace import Workspace
 from pages.shared.staging import Staging, Upload, display_name, ending_of, own_name, parse_label_map
-from tests.pages.conftest import texts
+from tests.pages.conftest import add_flat, texts
 
 OpenPage = Callable[..., AppTest]
 PAGE = "data/import_images.py"
@@ -153,3 +155,41 @@ def test_a_wrong_label_map_is_one_sentence(open_page: OpenPage, store: Workspace
 def test_without_a_project_the_way_is_shown(open_page: OpenPage) -> None:
     app = open_page(PAGE)
     assert any(link.label == "Create a project" for link in app.page_link)
+
+
+def test_folders_of_the_server_are_read_where_they_lie(
+    open_page: OpenPage, store: Workspace, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "shared"
+    for name in ("scans/a.png", "scans/b.png", "marks/a_mask.png", "marks/other.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(png())
+    app = open_page(PAGE, project=project.id)
+    assert not [widget for widget in app.selectbox if (widget.key or "").startswith("server_")]
+    monkeypatch.setenv("SIGHTLINE_IMPORT_FOLDERS", str(root))
+    load_settings.cache_clear()
+    app = open_page(PAGE, project=project.id)
+    number = next(widget.key for widget in app.selectbox if (widget.key or "").startswith("server_images_"))[
+        14:
+    ]
+    app.selectbox(key=f"server_images_{number}").set_value(str(root / "scans")).run()
+    app.selectbox(key=f"server_masks_{number}").set_value(str(root / "marks")).run()
+    assert "1 mask finds its image" in texts(app)
+    assert "1 mask fits no image" in texts(app)
+    app.button(key=f"import_{number}").click().run()
+    assert not app.exception
+    [job] = JobQueue(store).list(project_id=project.id)
+    payload = with_request(ImportPayload.model_validate(job.payload))
+    assert (payload.paths, payload.labels) == ([str(root / "scans")], str(root / "marks"))
+    assert str(root) not in json.dumps(job.payload["paths"])
+
+
+def test_pictures_of_what_came_in(open_page: OpenPage, store: Workspace, project: Project) -> None:
+    case = add_flat(store, project, "nerve")
+    queue = JobQueue(store)
+    submit(queue, ImportPayload(project=project.id), "Import")
+    job = queue.claim()
+    assert job is not None
+    queue.finish(job.id, job.attempt, {"cases": 1, "first_cases": [case.id, 999]})
+    app = open_page(PAGE, project=project.id, job=job.id)
+    assert "1 case and 0 masks came in." in texts(app)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from streamlit.testing.v1 import AppTest
 
+from core.readings.steps import MaskPatch, Step, pack_steps
+from core.workspace.marking import NewSteps
 from core.workspace.records import Project
+from core.workspace.work import Activity
 from core.workspace.workspace import Workspace
-from tests.pages.conftest import add_flat, square, texts
+from tests.pages.conftest import add_flat, scene_of, square, texts
 
 OpenPage = Callable[..., AppTest]
 PAGE = "data/projects.py"
@@ -72,3 +76,36 @@ def test_delete_needs_the_name(open_page: OpenPage, store: Workspace, project: P
     app.button(key=f"delete_{project.id}").click().run()
     assert not app.exception
     assert store.list_projects() == []
+
+
+def test_time_to_a_reading_is_shown(open_page: OpenPage, store: Workspace, project: Project) -> None:
+    for number, name in enumerate(("brush", "click", "brush"), start=1):
+        case = add_flat(store, project, f"case {number}")
+        runs = np.array([[0, 1]], np.uint32), np.array([[1, 1]], np.uint32)
+        steps = pack_steps([Step("tab", 1, "do", name, (MaskPatch(0, 0, 0, 1, 1, *runs),))])
+        store.add_marking_steps(NewSteps(case.id, "Ada", "v0", steps, Activity(10.0 * number, 1)))
+    app = open_page(PAGE, project=project.id)
+    table = app.dataframe[0].value.iloc[0]
+    assert table["reader"] == "Ada"
+    assert table["by hand"] == "20 s (15 to 25), n = 2" and table["with assistance"].startswith("20 s")
+    assert table["proposals"] == "1 accepted, 3 rejected; 0 readings corrected"
+
+
+def test_blind_readers_see_models_only(open_page: OpenPage, store: Workspace, project: Project) -> None:
+    case = add_flat(store, project, "one")
+    store.save_reading(case.id, "Bob", square((48, 64), 3, 9))
+    store.save_reading(case.id, "net", square((48, 64), 4, 9), kind="model")
+
+    def offered() -> list[str]:
+        app = open_page("annotate/annotate.py", project=project.id, case=case.id)
+        return [other["title"].split(" ")[0] for other in scene_of(app)["mark"]["others"]]
+
+    assert sorted(offered()) == ["Bob", "net"]
+    app = open_page(PAGE, project=project.id)
+    next(one for one in app.toggle if one.label.startswith("Readers are blind")).set_value(True).run()
+    assert store.get_project(project.id).blind
+    assert offered() == ["net"]
+    seen = open_page("data/cases.py", project=project.id, case=case.id)
+    assert "blind to each other" in texts(seen) and "Bob" not in str(scene_of(seen)["panes"])
+    store.save_reading(case.id, "annotator", square((48, 64), 5, 9))
+    assert "Bob" in offered()

@@ -138,8 +138,10 @@ class _ExtraLevels(nn.Module):
 
     def forward(self, features: list[torch.Tensor]) -> OrderedDict[str, torch.Tensor]:
         levels = list(features[-self.kept :])
-        for block in self.extra:
-            levels.append(block(levels[-1]))
+        # In float32: oneDNN's bf16 gradient of a strided depthwise convolution reads foreign memory at 1 pixel.
+        with torch.autocast(levels[-1].device.type, enabled=False):
+            for block in self.extra:
+                levels.append(block(levels[-1].float()))
         return OrderedDict((str(number), level) for number, level in enumerate(levels))
 
 

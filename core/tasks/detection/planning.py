@@ -18,7 +18,7 @@ from core.learning.intake import (
 )
 from core.learning.plane_cache import plane_shape, read_training_image
 from core.learning.preprocessing import Preprocessing
-from core.learning.snapshot import Snapshot, SnapshotItem
+from core.learning.snapshot import Snapshot, SnapshotItem, reading_path_of
 from core.learning.variation import AugmentationPlan, plan_augmentation
 from core.readings.reading import Boxes
 from core.readings.stored import read_reading
@@ -154,7 +154,7 @@ def read_boxes(item: SnapshotItem, labels: tuple[Label, ...]) -> Boxes:
         TrainingError: when they are no boxes, do not fit the image, or have labels of another project.
     """
     try:
-        reading = read_reading(item.reading_path)
+        reading = read_reading(reading_path_of(item))
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(
             f"The reference of case {item.case_name} cannot be read; import it again."

@@ -17,6 +17,7 @@ from core.tasks.detection.presets import PRESETS
 from core.tasks.detection.settings import DetectionSettings, settings_from_text
 from core.tasks.task import (
     Curve,
+    ImageTruth,
     MetricInfo,
     OnEvent,
     Predictor,
@@ -77,11 +78,16 @@ class DetectionTask:
     )
     headline_metric = "map50"
     needs_labels = True
+    image_truth: ImageTruth | None = None
     exporters: Mapping[str, Exporter] = BOX_EXPORTERS
 
     def settings_from_text(self, preset: str, pairs: Iterable[str]) -> DetectionSettings:
         """Lay ``key=value`` texts over a preset; raise TrainingError with one sentence for a wrong one."""
         return settings_from_text(preset, pairs)
+
+    def needs_readings(self, settings: BaseModel) -> bool:
+        """Training takes the reference's boxes as truth."""
+        return True
 
     def check(self, snapshot: Snapshot, settings: BaseModel) -> list[str]:
         """Return warnings; raise TrainingError with one sentence when training cannot start."""

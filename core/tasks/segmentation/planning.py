@@ -18,7 +18,7 @@ from core.learning.intake import (
     sample_pixels,
 )
 from core.learning.preprocessing import Preprocessing, round_up
-from core.learning.snapshot import Snapshot, SnapshotItem
+from core.learning.snapshot import Snapshot, SnapshotItem, reading_path_of
 from core.learning.variation import AugmentationPlan, plan_augmentation
 from core.readings.stored import read_mask
 from core.tasks.segmentation.settings import SegmentationSettings
@@ -238,7 +238,7 @@ def read_labels(item: SnapshotItem) -> Array:
         TrainingError: when it does not fit the image or cannot be read.
     """
     try:
-        array = read_mask(item.reading_path, with_probabilities=False).array
+        array = read_mask(reading_path_of(item), with_probabilities=False).array
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(
             f"The reference of case {item.case_name} cannot be read; import it again."

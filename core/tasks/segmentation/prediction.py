@@ -26,9 +26,9 @@ from core.learning.planes import (
     undo_fit_rows,
 )
 from core.learning.preprocessing import Preprocessing
+from core.learning.sliding_window import Windows, blend_windows
 from core.readings.reading import Mask
 from core.tasks.segmentation.networks import build_network
-from core.tasks.segmentation.sliding_window import Windows, blend_windows
 from core.tasks.segmentation.spec import NetworkSpec, check_input_size
 from core.tasks.task import PredictOptions
 from core.types import Array, Image

@@ -18,6 +18,7 @@ from core.tasks.segmentation.presets import PRESETS
 from core.tasks.segmentation.settings import SegmentationSettings, settings_from_text
 from core.tasks.task import (
     Curve,
+    ImageTruth,
     MetricInfo,
     OnEvent,
     Predictor,
@@ -74,11 +75,16 @@ class SegmentationTask:
     )
     headline_metric = "dice"
     needs_labels = True
+    image_truth: ImageTruth | None = None
     exporters: Mapping[str, Exporter] = MASK_EXPORTERS
 
     def settings_from_text(self, preset: str, pairs: Iterable[str]) -> SegmentationSettings:
         """Lay ``key=value`` texts over a preset; raise TrainingError with one sentence for a wrong one."""
         return settings_from_text(preset, pairs)
+
+    def needs_readings(self, settings: BaseModel) -> bool:
+        """Masks are the truth."""
+        return True
 
     def check(self, snapshot: Snapshot, settings: BaseModel) -> list[str]:
         """Return warnings; raise TrainingError with one sentence when training cannot start."""

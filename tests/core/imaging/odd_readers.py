@@ -18,6 +18,7 @@ from core.errors import LabelError
 from core.imaging.buffers import allocate
 from core.imaging.found import Found, Skipped
 from core.imaging.limits import announce
+from core.imaging.profiles import Profile
 from core.imaging.scan import Work, decode
 from core.settings import Settings
 from core.types import Array
@@ -123,12 +124,14 @@ def nan() -> float:
     return float("nan")
 
 
-def decode_or_die(work: Work, salt: str, settings: Settings) -> Iterator[Found | Skipped]:
+def decode_or_die(
+    work: Work, salt: str, settings: Settings, profile: Profile | None
+) -> Iterator[Found | Skipped]:
     """Decode as ``scan.decode`` does, but crash on a file of 666 rows."""
     for entry in work.entries:
         if b"\x28\0\x10\0US\x02\0\x9a\x02" in entry.path.read_bytes():
             os.kill(os.getpid(), signal.SIGSEGV)
-    yield from decode(work, salt, settings)
+    yield from decode(work, salt, settings, profile)
 
 
 def surroundings() -> dict[str, str]:

@@ -41,7 +41,7 @@ def test_a_file_of_a_folder(
 @pytest.mark.parametrize(
     ("has_dicom", "source", "kind", "shown"),
     [
-        (True, "i000001.dcm", "dicom", "item 1, file 1 (.dcm)"),
+        (True, "i000001.dcm", "dicom", "item 1 (.dcm)"),
         (True, "i000002.png", "raster", "nucleus_017.png"),
         (True, "i000003.zip/DOE/IM2", "dicom", "item 3, file 2"),
         (True, "i000003.zip/DOE", "dicom", "item 3"),
@@ -80,7 +80,7 @@ def test_sentences(text: str, said: str) -> None:
     [
         (False, "", "nucleus_017.png is damaged."),
         (True, "nucleus_017.png", "nucleus_017.png is damaged."),
-        (True, "", "item 2, file 1 (.png) is damaged."),
+        (True, "", "item 2 (.png) is damaged."),
     ],
 )
 def test_sentences_about_uploads(has_dicom: bool, named: str, said: str) -> None:

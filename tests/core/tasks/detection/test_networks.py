@@ -104,6 +104,19 @@ def test_levels_beyond_the_encoder(coarser: int) -> None:
     assert [256 // level.shape[2] for level in features.values()] == list(spec.strides)
 
 
+def test_coarser_levels_of_ssdlite_are_computed_in_float32() -> None:
+    """OneDNN's bf16 gradient of a strided depthwise convolution at one pixel is not a number at times."""
+    network = build_network(spec_of("ssdlite")).train()
+    inputs: list[torch.Tensor] = []
+    for layer in network.neck.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda module, given, output: inputs.extend((given[0], output)))
+    with torch.autocast("cpu", torch.bfloat16):
+        network.neck(network.encoder(torch.randn(2, 1, 32, 32)))
+    assert inputs[0].shape[2:] == (1, 1)
+    assert {values.dtype for values in inputs} == {torch.float32}
+
+
 def test_a_frozen_encoder_stays_in_evaluation() -> None:
     network = build_network(spec_of("fcos", norm="batch"))
     network.freeze_encoder(True)

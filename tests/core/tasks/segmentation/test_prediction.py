@@ -13,9 +13,9 @@ from torch import nn
 from core.errors import WeightsError
 from core.learning.package import CARD_NAME, write_package
 from core.learning.preprocessing import Preprocessing
+from core.learning.sliding_window import Windows, blend_windows, gaussian_weights
 from core.tasks.segmentation.networks import build_network
 from core.tasks.segmentation.prediction import SegmentationPredictor, load_predictor
-from core.tasks.segmentation.sliding_window import Windows, blend_windows, gaussian_weights
 from core.tasks.segmentation.spec import NetworkSpec
 from core.tasks.task import PredictOptions
 from core.types import Image, ImageInfo
