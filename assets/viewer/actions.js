@@ -166,8 +166,9 @@ export function takeOver(marks, name, other) {
         volume.touched(z);
       }
     }
-    const gone = [...marks.items].filter(([id]) => !other.items.has(id)).map(([id, before]) => patch(id, before, null));
-    const come = [...other.items].map(([id, item]) => patch(id, marks.items.get(id) ?? null, withoutScore(item)));
+    const taken = new Map([...other.items].filter(([, item]) => !item.weak));
+    const gone = [...marks.items].filter(([id]) => !taken.has(id)).map(([id, before]) => patch(id, before, null));
+    const come = [...taken].map(([id, item]) => patch(id, marks.items.get(id) ?? null, withoutScore(item)));
     return [...gone, ...come].filter(({ before, after }) => JSON.stringify(before) !== JSON.stringify(after));
   });
 }

@@ -211,7 +211,7 @@ export class Pane {
   #drawItem(context, id, item, taken) {
     const { look } = this.viewer;
     if (look.hidden.has(item.label)) return;
-    if (item.score !== undefined && item.score < look.threshold && look.scores) return;
+    if (look.scores ? item.score < look.threshold : item.weak) return;
     const color = this.viewer.colorOf(item);
     const words = this.viewer.wordsOf(item, this);
     const selected = this.viewer.selected === id;

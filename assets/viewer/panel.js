@@ -104,7 +104,11 @@ class LookPart {
     this.legend = el("ul.legend");
     rows.push(this.legend);
     const stored = layers.find((layer) => layer.reading?.version);
-    if (stored && !scene.mark) rows.push(el("button.text", { type: "button", text: "Save the marks of this slice (PNG)", onclick: () => viewer.saveSlice(stored.reading) }));
+    if (stored && !scene.mark) {
+      const save = el("button.text", { type: "button", text: "Save the marks of this slice (PNG)", hidden: true, onclick: () => viewer.saveSlice(stored.reading) });
+      stored.reading.ready.then(() => (save.hidden = stored.reading.kind !== "mask"), () => {});
+      rows.push(save);
+    }
     this.body = el("div", {}, rows);
     if (!scene.mark) this.#fillLegend(scene);
   }

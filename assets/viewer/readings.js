@@ -53,8 +53,11 @@ export class StoredReading {
     this.counts = summary.planes;
     for (const [id, note] of Object.entries(summary.notes)) this.items.set(id, note);
     if (this.kind === "boxes") {
-      const { items } = await this.api.json(`readings/${this.version}/boxes`);
-      for (const [id, item] of Object.entries(items)) if (!this.items.has(id)) this.items.set(id, item);
+      const { items, threshold } = await this.api.json(`readings/${this.version}/boxes`);
+      for (const [id, item] of Object.entries(items)) {
+        if (threshold !== null && item.score < threshold) item.weak = true; // does not count by the reader's own rule
+        if (!this.items.has(id)) this.items.set(id, item);
+      }
     } else {
       this.volume.marked = [...summary.planes];
       const blocks = [];

@@ -396,7 +396,7 @@ export class Viewer {
 
   wordsOf(item, pane) {
     const label = this.look.labels.find((one) => one.value === item.label)?.name;
-    const score = item.score === undefined ? "" : ` ${item.score.toFixed(2)}`;
+    const score = `${item.score === undefined ? "" : ` ${item.score.toFixed(2)}`}${item.crowd ? " (crowd)" : ""}`;
     if (item.kind === "box" || item.kind === "turned" || item.kind === "point") return [`${label ?? ""}${score}`.trim()].filter(Boolean);
     const { source } = pane.sides[0];
     const values = pane.facts.channels === 1 && source.plane ? source.plane(pane.axis, pane.index) : null;

@@ -146,12 +146,18 @@ def items_from_boxes(boxes: Boxes, ids: list[str] | None = None) -> dict[str, It
             item["score"] = float(boxes.scores[number])
         if boxes.crops is not None:
             item["crop"] = encode_runs(boxes.crops[number]).ravel().tolist()
+        if boxes.crowds is not None and boxes.crowds[number]:
+            item["crowd"] = True
+        if boxes.groups is not None:
+            item["group"] = int(boxes.groups[number])
         items[name] = item
     return items
 
 
 def boxes_from_items(items: Any) -> Boxes:
     """Return items as boxes; scores are a model's and stay behind, an object without a crop fills its box.
+
+    Crowds stay crowds. Findings stay joined through slices as long as every box belongs to one.
 
     Raises:
         ValueError: when an item is no box.
@@ -167,7 +173,10 @@ def boxes_from_items(items: Any) -> Boxes:
         crops = tuple(_crop_of(item, crop_shape(box)) for item, box in zip(kept, box_xyxy, strict=True))
     labels = np.array([int(item["label"]) for item in kept], np.uint16)
     planes = np.array([int(item["plane"]) for item in kept], np.int32)
-    return Boxes(box_xyxy, labels, planes, None, crops)
+    crowds = np.array([item.get("crowd") is True for item in kept], np.bool_)
+    joined = all(int(item.get("group", 0)) > 0 for item in kept)
+    groups = np.array([int(item["group"]) for item in kept], np.int32) if joined else None
+    return Boxes(box_xyxy, labels, planes, None, crops, groups, crowds if crowds.any() else None)
 
 
 def _crop_of(item: Item, shape: tuple[int, int]) -> Array:

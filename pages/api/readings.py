@@ -56,7 +56,7 @@ def summary(request: Request, access: Access) -> Response:
         stack = reading.array.reshape(slices, -1)
         content["planes"] = np.count_nonzero(stack, axis=1).tolist()
     elif isinstance(reading, Boxes):
-        content["planes"] = np.bincount(reading.planes, minlength=slices).tolist()
+        content["planes"] = np.bincount(reading.decided().planes, minlength=slices).tolist()
     return JSONResponse(content, headers=KEPT)
 
 
@@ -101,13 +101,14 @@ def probabilities(request: Request, access: Access) -> Response:
 
 
 def boxes(request: Request, access: Access) -> Response:
-    """Answer with boxes by name."""
+    """Answer with boxes by name, and the score from which they count (null: all do)."""
     version = _version(request, access)
     reading = SHELF.load(workspace(), version)
     if not isinstance(reading, Boxes):
         raise LabelError(f"This reading holds a {reading.kind}, not boxes.")
     _, names = notes_from_json(version.notes)
-    return JSONResponse({"items": items_from_boxes(reading, names)}, headers=KEPT)
+    content = {"items": items_from_boxes(reading, names), "threshold": reading.threshold}
+    return JSONResponse(content, headers=KEPT)
 
 
 def slice_png(request: Request, access: Access) -> Response:

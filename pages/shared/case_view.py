@@ -18,7 +18,7 @@ from pages.shared.blind import sees_others
 from pages.shared.box_view import object_table
 from pages.shared.messages import escape, show_errors
 from pages.shared.pickers import CASE_LIMIT
-from pages.shared.render import label_plane, to_png, whole_reading
+from pages.shared.render import every_box, label_plane, to_png, whole_reading
 from pages.shared.restored_view import restored_view
 from pages.shared.viewer import Layer, Scene, View, viewer
 
@@ -58,16 +58,20 @@ def case_viewer(workspace: Workspace, project: Project, case: Case, key: str) ->
             help="One picture instead of two: drag the line between them (Shift+S), or flicker with X.",
         ):
             views = (replace(own, second=views[1]),)
-        scores = version is not None and version.has_probabilities and _holds_boxes(workspace, version)
-        scene = Scene(case, project.labels, views, threshold=0.01 if scores else 0.5, scores=scores)
+        scored = _scored_boxes(workspace, version)
+        threshold = 0.5 if scored is None else scored.threshold or 0.01
+        scene = Scene(case, project.labels, views, threshold=threshold, scores=scored is not None)
         viewer(workspace, scene, f"{key}_viewer")
         if version is not None:
             _downloads(workspace, case, version, key)
         facts(case)
 
 
-def _holds_boxes(workspace: Workspace, version: ReadingVersion) -> bool:
-    return whole_reading(workspace, version).kind == "boxes"
+def _scored_boxes(workspace: Workspace, version: ReadingVersion | None) -> Boxes | None:
+    """Return a model's boxes, which a threshold chooses from; None for everything else."""
+    if version is None or not version.has_probabilities:
+        return None
+    return every_box(workspace, version) if whole_reading(workspace, version).kind == "boxes" else None
 
 
 def _pick_beside(workspace: Workspace, project: Project, case: Case, key: str) -> list[Case]:

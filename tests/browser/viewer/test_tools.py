@@ -293,10 +293,6 @@ def test_measurements_points_and_classes(room: Room, server: Server, seen: Seen,
 
 
 def test_boxes_where_readings_are_boxes(room: Room, server: Server, seen: Seen, add: Add) -> None:
-    from core.tasks import TASKS
-
-    if "detection" not in TASKS.names():
-        pytest.skip("there is no task whose readings are boxes yet")
     flat = np.random.default_rng(0).integers(0, 255, (120, 150)).astype(np.uint8)
     case = add("cells", Image(flat, ImageInfo("yx", flat.shape, "uint8")), task="detection")
     room.open("annotate", case.project_id, case.id)
@@ -332,6 +328,32 @@ def test_boxes_where_readings_are_boxes(room: Room, server: Server, seen: Seen, 
         boxes = store.load_reading(store.latest_reading(case.id, "annotator"))
     assert len(boxes) == 3
     assert real_errors(seen) == []
+
+
+def test_a_models_boxes_to_start_from(room: Room, server: Server, add: Add) -> None:
+    """Those below the model's own score are neither shown nor taken; what was a crowd stays one."""
+    flat = np.zeros((120, 150), np.uint8)
+    case = add("found", Image(flat, ImageInfo("yx", flat.shape, "uint8")), task="detection")
+    table = np.array([[10, 10, 40, 40], [60, 60, 90, 90], [100, 10, 140, 50]], np.float32)
+    found = Boxes(
+        table, np.array([1, 2, 1], np.uint16), np.zeros(3, np.int32), np.array([0.9, 0.2, 0.8], np.float32),
+        crowds=np.array([False, False, True]), threshold=0.5,
+    )  # fmt: skip
+    with Workspace.open(server.home) as store:
+        store.save_reading(case.id, "net", found, kind="model")
+    room.open("annotate", case.project_id, case.id)
+    room.page.locator('[data-part="others"] summary').click()
+    room.page.get_by_role("button", name="Start from it").click()
+    room.page.get_by_text("Started from net").wait_for()
+    room.drag((20.5, 60.5), (50.5, 90.5))
+    room.saved()
+    with Workspace.open(server.home) as store:
+        version = store.latest_reading(case.id, "annotator")
+        assert version is not None
+        boxes = store.load_reading(version)
+    assert isinstance(boxes, Boxes) and boxes.scores is None
+    assert boxes.box_xyxy[:2].tolist() == table[[0, 2]].tolist() and len(boxes) == 3
+    assert boxes.crowds is not None and boxes.crowds.tolist() == [False, True, False]
 
 
 def test_another_reading_to_start_from(room: Room, server: Server, add: Add) -> None:

@@ -110,6 +110,20 @@ def test_notes_and_boxes_are_put_changed_and_removed() -> None:
     assert len(draft.reading()) == 0 and draft.notes == {}
 
 
+def test_crowds_and_findings_through_slices_survive_marking() -> None:
+    table = np.array([[1, 1, 4, 4], [2, 2, 5, 5], [6, 6, 9, 9]], np.float32)
+    labels, planes = np.ones(3, np.uint16), np.array([0, 1, 1], np.int32)
+    groups, crowds = np.array([1, 1, 2], np.int32), np.array([False, False, True])
+    items = items_from_boxes(Boxes(table, labels, planes, groups=groups, crowds=crowds))
+    back = boxes_from_items(items.values())
+    assert back.groups is not None and back.groups.tolist() == [1, 1, 2]
+    assert back.crowds is not None and back.crowds.tolist() == [False, False, True]
+    drawn = {"kind": "box", "label": 1, "plane": 0, "box": [0, 0, 2, 2]}
+    more = boxes_from_items([*items.values(), drawn])
+    assert more.groups is None  # who draws beside them says anew what belongs together
+    assert more.crowds is not None and more.crowds.tolist() == [False, False, True, False]
+
+
 def test_boxes_keep_their_crops_and_names() -> None:
     crop = np.array([[True, False], [True, True]])
     boxes = Boxes(
