@@ -66,7 +66,10 @@ def _grabcut(task: Task) -> np.ndarray:
     mask = np.zeros(task.image.shape, np.uint8)
     cv2.setRNGSeed(0)
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(rgb, mask, (left, top, right - left, bottom - top), *models, 5, cv2.GC_INIT_WITH_RECT)
+    try:
+        cv2.grabCut(rgb, mask, (left, top, right - left, bottom - top), *models, 5, cv2.GC_INIT_WITH_RECT)
+    except cv2.error:  # a box around everything leaves no background: the box is all there is to say
+        mask[top:bottom, left:right] = cv2.GC_FGD
     return (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)
 
 
