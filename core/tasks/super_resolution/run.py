@@ -67,6 +67,7 @@ class Run:
     Attributes:
         kept: stage -> the weights that go into the package.
         scores: stage -> their validation scores.
+        furthest: progress that was told last.
         seen: losses that the device has not yet handed over, with their number of samples.
     """
 
@@ -86,6 +87,7 @@ class Run:
     should_stop: ShouldStop
     course: Course
     judge: Judge | None = None
+    furthest: float = 0.0
     stand: Stand = field(default_factory=Stand)
     order: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     seen: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
@@ -107,14 +109,14 @@ class Run:
         """Seconds of all stages and attempts."""
         return self.stand.seconds + self.course.seconds
 
-    @property
-    def progress(self) -> float:
-        """Used share of the whole training."""
-        if self.stages == FIRST:
-            return self.course.share_done
-        share = self.settings.adversarial_share
+    def note_progress(self) -> float:
+        """Return the used share of the whole training; it never falls when a guess of the time left changes."""
         done = self.course.share_done
-        return done * (1 - share) if self.stand.stage == FIRST else 1 - share + done * share
+        if self.stages == SECOND:
+            share = self.settings.adversarial_share
+            done = done * (1 - share) if self.stand.stage == FIRST else 1 - share + done * share
+        self.furthest = max(self.furthest, done)
+        return self.furthest
 
     @property
     def weights(self) -> dict[str, Tensor]:

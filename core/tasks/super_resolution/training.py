@@ -316,7 +316,7 @@ def _tell_step(run: Run) -> None:
         | {
             "epoch": run.epochs + 1,
             "stage": run.stand.stage,
-            "progress": run.progress,
+            "progress": run.note_progress(),
             "eta_seconds": None if eta is None else eta + later,
         }
     )
@@ -360,7 +360,7 @@ def _tell_epoch(run: Run, losses: dict[str, float], scores: ValidationScores | N
         **losses,
         "lr": run.optimiser.param_groups[0]["lr"],
         "seconds": round(run.seconds, 2),
-        "progress": run.progress,
+        "progress": run.note_progress(),
     }
     if scores is not None:
         baseline = run.baseline.mean_psnr
