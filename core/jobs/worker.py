@@ -120,7 +120,7 @@ def _run(context: JobContext, handlers: str) -> int:
         raise
     except BaseException as error:  # noqa: BLE001 - however it ended, the job must say so
         return _end_badly(context, error)
-    context.reported.ended.set()
+    _tell_last(context)
     _insist(context, lambda: context.queue.finish(context.job.id, context.job.attempt, result))
     context.log.info("done")
     if str(context.work_dir) not in json.dumps(result):
@@ -141,10 +141,7 @@ def _end_badly(context: JobContext, error: BaseException) -> int:
     if not isinstance(error, SightlineError):
         context.log.error("the work ended with an error", exc_info=error)
     asked = context.queue.asked_to_stop(job_id, attempt)
-    context.reported.ended.set()
-    values = context.reported.take()
-    if values:
-        _insist(context, lambda: context.queue.heartbeat(job_id, attempt, values))
+    _tell_last(context)
     if not stopped:
         context.log.info("failed: %s", sentence_of(error))
         _insist(context, lambda: context.queue.fail(job_id, attempt, sentence_of(error)))
@@ -154,6 +151,14 @@ def _end_badly(context: JobContext, error: BaseException) -> int:
     state: JobState = "cancelled" if asked else "interrupted"
     _insist(context, lambda: context.queue.fail(job_id, attempt, reason, state))
     return STOPPED
+
+
+def _tell_last(context: JobContext) -> None:
+    """Write what the handler told last; from here on the pulse writes nothing more."""
+    context.reported.ended.set()
+    values = context.reported.take()
+    if values:
+        _insist(context, lambda: context.queue.heartbeat(context.job.id, context.job.attempt, values))
 
 
 def _insist(context: JobContext, write: Callable[[], None]) -> None:

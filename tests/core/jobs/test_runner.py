@@ -55,6 +55,7 @@ def test_a_job_is_done_and_its_folder_goes(queue: JobQueue) -> None:
     wait_until(lambda: not queue.list(active_only=True))
     done = queue.get(counting.id)
     assert (done.state, done.result, done.progress, done.error) == ("done", {"count": 3}, 1.0, None)
+    assert done.message == "step 3"  # what was told last, not what the heartbeat saw last
     assert (
         done.started_at is not None and done.finished_at is not None and done.started_at <= done.finished_at
     )
