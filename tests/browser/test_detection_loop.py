@@ -85,6 +85,7 @@ def boxes_of(server: Server) -> dict[str, Boxes]:
 def mark(page: Any, server: Server) -> None:
     """Draw two boxes on each image; move, relabel and delete one of a third drawn on the last."""
     open_page(page, server, "annotate", NAME)
+    page.get_by_text("Quick marking").click()
     for number in range(N_IMAGES):
         page.locator("canvas.upper-canvas").wait_for()
         settle(page)

@@ -39,6 +39,7 @@ def cells(store: Workspace) -> Project:
 
 def test_annotate_lists_the_objects(open_page: OpenPage, cells: Project) -> None:
     app = open_page("annotate/annotate.py", project=cells.id)
+    app.toggle(key="annotate_quick").set_value(True).run()
     assert not app.exception
     assert any(button.key == "annotate_tool_move" for button in app.button)
     assert not any(button.key == "annotate_tool_brush" for button in app.button)

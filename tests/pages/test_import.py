@@ -192,4 +192,4 @@ def test_pictures_of_what_came_in(open_page: OpenPage, store: Workspace, project
     assert job is not None
     queue.finish(job.id, job.attempt, {"cases": 1, "first_cases": [case.id, 999]})
     app = open_page(PAGE, project=project.id, job=job.id)
-    assert "1 case and 0 masks came in." in texts(app)
+    assert "1 case and 0 readings came in." in texts(app)

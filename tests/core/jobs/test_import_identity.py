@@ -29,7 +29,7 @@ from core.jobs.payloads import ExportPayload, ImportPayload
 from core.jobs.queue import JobQueue
 from core.jobs.runner import ensure_runner
 from core.jobs.submit import submit
-from core.readings.export import MASK_EXPORTERS
+from core.readings.exporters import MASK_EXPORTERS
 from core.types import make_labels
 from core.workspace.records import Job
 from tests.core.imaging.dicom_files import build, place, save

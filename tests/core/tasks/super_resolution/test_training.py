@@ -270,9 +270,9 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(snapshot: Snapshot, tmp
         return Snapshot("super_resolution", (), tuple(items))
 
     grey = texture(0)
-    colour = replace(
-        snapshot, items=(*snapshot.items, *changed(np.stack([grey] * 3, -1), layout="yxc").items)
-    )
+    others = changed(np.stack([grey] * 3, -1), layout="yxc").items
+    others = tuple(replace(item, patient_key=f"other {item.patient_key}") for item in others)
+    colour = replace(snapshot, items=(*snapshot.items, *others))
     holes = np.full((48, 48), np.nan, np.float32)
     computed = mark_computed(ImageInfo("yx", grey.shape, "uint8"), "super-resolution x4 by a model")
     refused = {
