@@ -68,7 +68,7 @@ def test_scrolling_windows_zoom_and_values(room: Room, seen: Seen, case: Case, v
     assert f"value {volume[index(), 30, 40]} HU" in words and "x 40  y 30" in words
 
     room.press("4")
-    assert room.page.get_by_text("L -600 W 1500").is_visible()  # lung
+    room.page.get_by_text("L -600 W 1500").wait_for()  # lung
     room.press("w")
     room.drag((40.5, 30.5), (60.5, 30.5))
     wider = room.ask("viewer.windowOf(pane.facts)")

@@ -173,8 +173,8 @@ def test_the_canary_is_nowhere(queue: JobQueue, project: int, tmp_path: Path, pr
     assert job.state == "done", job.error
     assert job.result is not None
     assert (job.result["cases"], job.result["readings"]) == (6, 1), job.result
-    assert {row["path"] for row in job.result["skipped"]} >= {"mask 1", "mask 3"}
-    assert all(re.match(r"(file|mask) \d+", row["path"]) for row in job.result["skipped"])
+    assert {row["path"] for row in job.result["skipped"]} >= {"label file 1", "label file 3"}
+    assert all(re.match(r"(label file|file) \d+", row["path"]) for row in job.result["skipped"])
     assert places_of(home, FORMS) == set()
     assert places_of(home, [BIRTH]) == set()
     assert places_of(home, [STUDY]) == set()  # removed, or moved
@@ -259,7 +259,7 @@ def test_a_failed_import_tells_no_name(queue: JobQueue, project: int, tmp_path: 
     for path in (tmp_path / "in" / "masks").iterdir():
         path.unlink()
     job = import_all(queue, tmp_path / "in", project, "basic", hide=False)
-    assert job.state == "failed" and job.error is not None and "No mask files were found" in job.error
+    assert job.state == "failed" and job.error is not None and "No label files were found" in job.error
     home = queue.workspace.home
     assert [name for name in places_of(home, [f"{CANARY}_CT".encode()]) if not name.startswith("work/")] == []
 
