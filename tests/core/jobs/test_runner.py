@@ -17,7 +17,7 @@ from core.jobs.runner import ensure_runner, runner_alive, runner_pid, stop_runne
 from core.jobs.worker import cap_log, sentence_of
 
 HANDLERS = "tests.core.jobs.sample_handlers:HANDLERS"
-PATIENCE = 40.0  # a bound for loaded machines, not a wait
+PATIENCE = 90.0  # a bound for loaded machines, not a wait
 
 
 def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
