@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from core.assist.marks import Clicks, Scribbles, scribbles_of
+from tests.conftest import SHARED_DATA
 
-DATA = Path(os.environ.get("SIGHTLINE_TEST_DATA", "/work/shared/data")) / "scribble_medscribble"
+DATA = SHARED_DATA / "scribble_medscribble"
 LEAST_PIXELS = 5
 CLICKS_PER_PART = 4
 

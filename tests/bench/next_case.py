@@ -9,10 +9,8 @@ the mean over the 33 validation images, at equal numbers of labelled images.
 from __future__ import annotations
 
 import csv
-import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -27,8 +25,9 @@ from core.tasks.segmentation.losses import build_loss
 from core.tasks.segmentation.networks import build_network
 from core.tasks.segmentation.spec import NetworkSpec
 from core.types import Image, ImageInfo
+from tests.conftest import SHARED_DATA
 
-DATA = Path(os.environ.get("SIGHTLINE_TEST_DATA", "/work/shared/data")) / "seg_nuclei_dsb2018"
+DATA = SHARED_DATA / "seg_nuclei_dsb2018"
 SIDE = 128
 FIRST, MORE, ROUNDS = 6, 6, 5
 STEPS, BATCH = 120, 8

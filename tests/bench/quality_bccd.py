@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,8 +24,7 @@ from core.learning.snapshot import Snapshot, SnapshotItem
 from core.readings.stored import read_reading
 from core.types import Array
 from tests.bench._plain_files import cells_snapshot
-
-DATA = Path(os.environ.get("SIGHTLINE_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+from tests.conftest import SHARED_DATA
 
 
 class Seen(NamedTuple):
@@ -59,7 +57,7 @@ def rows() -> list[dict[str, Any]]:
 
 def run(options: Options) -> list[dict[str, Any]]:
     """Train for each budget; return a row for each of both averages."""
-    if not (DATA / "det_bccd").is_dir():
+    if not (SHARED_DATA / "det_bccd").is_dir():
         return []
     import segmentation_models_pytorch  # noqa: F401 - imported before the clocks start
     import torch
@@ -68,7 +66,7 @@ def run(options: Options) -> list[dict[str, Any]]:
     torch.set_num_threads(options.threads)
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        snapshot = cells_snapshot(DATA / "det_bccd", Path(folder) / "files")
+        snapshot = cells_snapshot(SHARED_DATA / "det_bccd", Path(folder) / "files")
         for minutes in options.minutes:
             scores = {
                 name: _measure(name, snapshot, minutes, options, Path(folder) / f"{minutes}-{name}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -25,8 +24,8 @@ from core.learning.snapshot import Snapshot, SnapshotItem
 from core.readings.stored import read_reading
 from core.types import Array
 from tests.bench._plain_files import nuclei_snapshot
+from tests.conftest import SHARED_DATA
 
-DATA = Path(os.environ.get("SIGHTLINE_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 SIZE, BATCH = 256, 8
 Predict = Callable[[SnapshotItem], Array]
 
@@ -48,7 +47,7 @@ def rows() -> list[dict[str, Any]]:
 
 def run(options: Options) -> list[dict[str, Any]]:
     """Train both for each budget and seed; return one row a budget, with means over seeds."""
-    if not (DATA / "seg_nuclei_dsb2018").is_dir():
+    if not (SHARED_DATA / "seg_nuclei_dsb2018").is_dir():
         return []
     import segmentation_models_pytorch  # noqa: F401 - imported before the clocks start
     import torch
@@ -56,7 +55,7 @@ def run(options: Options) -> list[dict[str, Any]]:
     torch.set_num_threads(options.threads)
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        snapshot = nuclei_snapshot(DATA / "seg_nuclei_dsb2018", Path(folder) / "files")
+        snapshot = nuclei_snapshot(SHARED_DATA / "seg_nuclei_dsb2018", Path(folder) / "files")
         for minutes in options.minutes:
             pairs = [
                 _pair(snapshot, minutes, seed, options.preset, Path(folder) / f"{minutes}-{seed}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from core.imaging.stored import read_image
 from core.readings.reading import Boxes
 from core.readings.stored import read_reading
 from tests.bench._plain_files import nuclei_instances
+from tests.conftest import SHARED_DATA
 
-DATA = Path(os.environ.get("SIGHTLINE_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 KEYS = ("map50", "map", "segm_map50", "segm_map")
 
 
@@ -29,7 +28,7 @@ def rows() -> list[dict[str, Any]]:
 
 def run(minutes: float, threads: int, settings: list[str]) -> list[dict[str, Any]]:
     """Train through the public task API, read the validation images, score."""
-    if not (DATA / "seg_nuclei_dsb2018").is_dir():
+    if not (SHARED_DATA / "seg_nuclei_dsb2018").is_dir():
         return []
     import torch
 
@@ -41,7 +40,7 @@ def run(minutes: float, threads: int, settings: list[str]) -> list[dict[str, Any
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        snapshot = nuclei_instances(DATA / "seg_nuclei_dsb2018", folder / "files")
+        snapshot = nuclei_instances(SHARED_DATA / "seg_nuclei_dsb2018", folder / "files")
         chosen = ["architecture=mask_rcnn", f"minutes={minutes}", *settings]
         request = TrainingRequest(
             snapshot, DETECTION.settings_from_text("balanced", chosen), folder, folder / "model"

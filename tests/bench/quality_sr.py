@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +27,8 @@ from core.imaging.stored import hash_array, read_image, write_array
 from core.learning.snapshot import Snapshot, SnapshotItem
 from core.settings import load_settings
 from core.types import Array, Image, Split
+from tests.conftest import SHARED_DATA
 
-DATA = Path(os.environ.get("SIGHTLINE_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 SCALE, BORDER = 4, 4
 PLAIN_BLOCKS, PLAIN_FEATURES, PLAIN_PATCH, PLAIN_BATCH, PLAIN_RATE = 8, 48, 32, 16, 5e-4
 CURVE_SECONDS = 60.0
@@ -57,7 +56,7 @@ def rows() -> list[dict[str, Any]]:
 
 def run(options: Options) -> list[dict[str, Any]]:
     """Train for each budget; return a row for each with the gains over bicubic in dB."""
-    if not DATA.is_dir():
+    if not SHARED_DATA.is_dir():
         return []
     import torch
 
@@ -243,7 +242,7 @@ def _pairs(cases: list[list[Array]]) -> Iterator[tuple[Array, Array]]:
 
 def radiographs(folder: Path) -> Snapshot:
     """Store the chest radiographs of train and val as a snapshot."""
-    root = DATA / "cls_cxr_projection"
+    root = SHARED_DATA / "cls_cxr_projection"
     with open(root / "labels.csv", encoding="utf-8") as file:
         table = [row for row in csv.DictReader(file) if row["split"] in ("train", "val")]
     found = [(root / row["file"], row["patient_id"], row["split"]) for row in table]
@@ -252,14 +251,14 @@ def radiographs(folder: Path) -> Snapshot:
 
 def ultrasound(folder: Path) -> Snapshot:
     """Store nerve ultrasound; every fifth image validates."""
-    files = sorted((DATA / "seg_us_nerve").rglob("images/*.png"))
+    files = sorted((SHARED_DATA / "seg_us_nerve").rglob("images/*.png"))
     return _stored(folder, [(path, path.stem, "val" if number % 5 == 4 else "train")
                             for number, path in enumerate(files)])  # fmt: skip
 
 
 def hippocampi(folder: Path) -> Snapshot:
     """Store MR volumes of the hippocampus; every fifth validates."""
-    files = sorted((DATA / "vol_mr_hippocampus").rglob("imagesTr/*.nii.gz"))
+    files = sorted((SHARED_DATA / "vol_mr_hippocampus").rglob("imagesTr/*.nii.gz"))
     return _stored(folder, [(path, path.stem, "val" if number % 5 == 4 else "train")
                             for number, path in enumerate(files)])  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.browser.conftest import Seen, Server, picture, settle
 from tests.browser.test_first_page import real_errors
 from tests.browser.test_import_browse_compare import upload
 from tests.browser.test_whole_loop import choose, fill_number, open_page
+from tests.conftest import SHARED_DATA
 
 pytestmark = pytest.mark.browser
 NAME = "Blood"
@@ -23,10 +23,9 @@ DRAWN = (((0.1, 0.1), (0.3, 0.35)), ((0.5, 0.4), (0.75, 0.8)))  # shares of the 
 
 
 @pytest.fixture(scope="module")
-def smears(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> list[Path]:
+def smears(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three blood images: real ones where they lie beside the checkout, else synthetic ones."""
-    data = os.environ.get("SIGHTLINE_TEST_DATA", request.config.rootpath.parent / "shared" / "data")
-    found = sorted((Path(data) / "det_bccd" / "images").glob("*.jpg"))[:N_IMAGES]
+    found = sorted((SHARED_DATA / "det_bccd" / "images").glob("*.jpg"))[:N_IMAGES]
     if found:
         return found
     from PIL import Image

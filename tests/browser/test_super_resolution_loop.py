@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.browser.conftest import Seen, Server, picture, settle
 from tests.browser.test_first_page import real_errors
 from tests.browser.test_import_browse_compare import upload
 from tests.browser.test_whole_loop import choose, fill_number, open_page
+from tests.conftest import SHARED_DATA
 
 pytestmark = pytest.mark.browser
 NAME = "Radiographs"
@@ -22,10 +22,9 @@ N_IMAGES, SIDE = 4, 192
 
 
 @pytest.fixture(scope="module")
-def radiographs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> list[Path]:
+def radiographs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Four parts of chest radiographs: real ones where they lie beside the checkout, else synthetic textures."""
-    data = os.environ.get("SIGHTLINE_TEST_DATA", request.config.rootpath.parent / "shared" / "data")
-    found = sorted((Path(data) / "cls_cxr_projection" / "images").glob("*.png"))[:N_IMAGES]
+    found = sorted((SHARED_DATA / "cls_cxr_projection" / "images").glob("*.png"))[:N_IMAGES]
     out = tmp_path_factory.mktemp("radiographs")
     for number in range(N_IMAGES):
         if found:
