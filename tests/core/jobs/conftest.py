@@ -19,7 +19,7 @@ from core.workspace.workspace import Workspace
 @pytest.fixture
 def queue(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobQueue]:
     monkeypatch.setenv("SIGHTLINE_HEARTBEAT_SECONDS", "0.2")
-    monkeypatch.setenv("SIGHTLINE_LOST_AFTER_SECONDS", "1.5")
+    monkeypatch.setenv("SIGHTLINE_LOST_AFTER_SECONDS", "4")
     monkeypatch.setenv("SIGHTLINE_CANCEL_GRACE_SECONDS", "0.5")
     with Workspace.open(home) as workspace:
         jobs = JobQueue(workspace)

@@ -110,7 +110,7 @@ def test_a_killed_runner_leaves_its_jobs_to_the_next(queue: JobQueue) -> None:
     second = start(queue)
     assert second != first
     pid = queue.get(job.id).pid
-    time.sleep(2.0)  # longer than lost_after
+    time.sleep(5.0)  # longer than lost_after
     assert state(queue, job) == "running" and queue.get(job.id).pid == pid
     assert queue.get(job.id).attempt == 1
     assert pid is not None
@@ -144,7 +144,7 @@ def test_sigterm_to_the_runner_leaves_jobs_alone(queue: JobQueue) -> None:
 def test_a_stopped_process_is_ended_and_a_calculating_one_is_not(queue: JobQueue) -> None:
     frozen = queue.enqueue("count", {"to": 1000, "pause": 0.02}, queue="io")
     # One call keeps the interpreter for longer than lost_after.
-    busy = queue.enqueue("calculate", {"seconds": 3.5, "size": 150_000_000}, queue="io")
+    busy = queue.enqueue("calculate", {"seconds": 9.0, "size": 600_000_000}, queue="io")
     start(queue)
     wait_until(lambda: steps(queue, frozen) >= 2)
     pid = queue.get(frozen.id).pid
