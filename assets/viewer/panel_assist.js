@@ -1,6 +1,7 @@
 // The panel of assistance: how scribbles are read, which model helps, growing through slices.
 
 import { choice, el, slider, toggle } from "./dom.js";
+import { NETWORK } from "./tools_assist.js";
 
 const SMOOTHINGS = [
   { value: "guided", title: "along edges" },
@@ -35,8 +36,10 @@ export class AssistPart {
       choice("Smooth", SMOOTHINGS, options.smoothing, again((value) => (options.smoothing = value))),
       button("Remove scribbles", () => hints.removeScribbles()),
     ]);
+    const networks = (scene.mark.networks ?? []).map((name) => ({ value: NETWORK + name, title: `click network ${name}` }));
     const rows = [this.scribbles];
-    if (models.length) rows.push(this.#models(models, hints, options, scene, button));
+    if (models.length + networks.length) rows.push(this.#clicks([...networks, ...models], options));
+    if (models.length) rows.push(this.#models(models, hints, scene, button));
     if (scene.image.slices > 1) {
       let most = 10;
       const reach = slider("Slices each way", { min: 1, max: Math.max(2, scene.image.slices - 1), value: Math.min(10, scene.image.slices - 1), input: (value) => (most = value) });
@@ -46,14 +49,22 @@ export class AssistPart {
     this.body = el("div", {}, rows);
   }
 
-  #models(models, hints, options, scene, button) {
+  #clicks(helpers, options) {
+    const known = helpers.some(({ value }) => value === options.model);
+    if (!known) options.model = "";
+    return el("fieldset", {}, [
+      el("legend", { text: "Clicks and boxes (Shift+J)" }),
+      choice("Clicks follow", [{ value: "", title: "the image alone" }, ...helpers], options.model, (value) => (options.model = value)),
+    ]);
+  }
+
+  #models(models, hints, scene, button) {
     let chosen = models[0].value;
     return el("fieldset", {}, [
       el("legend", { text: "Models" }),
       choice("Model", models, chosen, (value) => (chosen = value)),
       button("Propose what it sees here", () => hints.askModel(chosen, false)),
       scene.image.slices > 1 ? button("Propose what it sees in all slices", () => hints.askModel(chosen, true)) : null,
-      choice("Clicks follow", [{ value: "", title: "the image alone" }, ...models], options.model, (value) => (options.model = value)),
     ]);
   }
 }

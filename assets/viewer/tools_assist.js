@@ -6,6 +6,7 @@ import { stroke, tracePath } from "./shapes.js";
 
 const BACKGROUND = "#9aa4ad";
 const DOT = 4;
+export const NETWORK = "network ";
 
 /** What has been hinted at on the case in hand, and the choices of how to answer. */
 export class Hints {
@@ -52,8 +53,10 @@ export class Hints {
   }
 
   askForThing() {
-    const model = this.options.model === "" ? null : Number(this.options.model);
-    this.bench.assist({ tool: "click", plane: this.plane, points: this.clicks, box: this.box, model });
+    const { model: followed } = this.options; // "", the number of a model, or "network NAME"
+    const network = followed.startsWith(NETWORK) ? followed.slice(NETWORK.length) : null;
+    const model = followed === "" || network !== null ? null : Number(followed);
+    this.bench.assist({ tool: "click", plane: this.plane, points: this.clicks, box: this.box, model, network });
   }
 
   /** Go on from the slice in view to its neighbours. */

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from core.cli import data, identity, learn, look, system
+from core.cli import data, identity, learn, look, promptables, system
 
 app = typer.Typer(
     name="sightline",
@@ -27,6 +27,7 @@ app.command("train")(learn.train_command)
 app.command("predict")(learn.predict_command)
 app.command("evaluate")(learn.evaluate_command)
 app.add_typer(learn.models, name="models", help="List, show, export and import models.")
+app.add_typer(promptables.promptables, name="promptable", help="Networks that clicks can follow.")
 app.add_typer(system.jobs, name="jobs", help="List, show, cancel and resume jobs.")
 app.command("serve")(system.serve_command)
 app.command("demo")(system.demo_command)

@@ -45,7 +45,7 @@ def train_command(
         pairs += [f"epochs={epochs}"] if epochs is not None else []
         start, pairs = _initial_weights(out, initial, pairs)
         settings = TASKS[found.task].settings_from_text(preset, pairs)
-        _ensure_split(out, found)
+        ensure_split(out, found)
         payload = TrainPayload(
             project=found.id,
             settings=settings.model_dump(mode="json"),
@@ -70,7 +70,7 @@ def _initial_weights(out: Console, initial: str | None, pairs: list[str]) -> tup
     return {"initial_model": out.workspace.get_model(initial).id}, [*pairs, "weights=model"]
 
 
-def _ensure_split(out: Console, project: Project) -> None:
+def ensure_split(out: Console, project: Project) -> None:
     """Cases that were never dealt into train and val get their split now, and the user is told."""
     cases = out.workspace.list_cases(project.id)
     if any(case.split is None for case in cases):

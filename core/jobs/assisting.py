@@ -16,8 +16,8 @@ import numpy as np
 
 from core.assist.features import HALO_PX, pixel_features
 from core.assist.grow import GrowOptions, grow_slices
-from core.assist.levels import FloatArray, Levels, measure_levels, to_grey
-from core.assist.marks import Clicks, Scribbles, Stroke, draw_strokes
+from core.assist.levels import FloatArray, Levels, measure_levels, to_grey, to_rgb_bytes
+from core.assist.marks import Clicks, Proposal, Scribbles, Stroke, draw_strokes
 from core.assist.pixel_classifier import (
     ClassifierOptions,
     Samples,
@@ -27,6 +27,8 @@ from core.assist.pixel_classifier import (
     thin_samples,
     train_pixels,
 )
+from core.assist.promptables import checked_files, read_promptable
+from core.assist.prompting import Encoding, PromptNetwork, propose_prompted
 from core.assist.regions import propose_region
 from core.assist.smoothing import SMOOTHINGS
 from core.assist.tiles import Region, tiles_in_view
@@ -48,6 +50,8 @@ KEPT_TILES = 24
 KEPT_CASES = 40  # whose scribbles are remembered
 KEPT_MODELS = 2
 KEPT_PRIORS = 8
+KEPT_NETWORKS = 2
+KEPT_ENCODINGS = 16
 MOST_POINTS = 200_000
 MOST_CLICKS = 200
 MOST_SLICES = 400
@@ -255,7 +259,7 @@ def _view(asked: dict[str, Any], shape: tuple[int, int]) -> Region | None:
 
 
 def _click(scene: Scene, asked: dict[str, Any]) -> Answer:
-    """The thing that is clicked on, or framed; a model's probability of the label leads when one is named."""
+    """The thing that is clicked on, or framed; a promptable network or a model's probability may lead."""
     index, label = _plane_number(scene.image.info, asked["plane"]), _label_in(asked)
     rows = [(float(row[0]), float(row[1]), bool(row[2])) for row in asked.get("points", [])[:MOST_CLICKS]]
     points = np.array([[int(np.floor(y)), int(np.floor(x))] for x, y, _ in rows], np.int32)
@@ -269,9 +273,38 @@ def _click(scene: Scene, asked: dict[str, Any]) -> Answer:
             min(height, int(np.ceil(bottom))), min(width, int(np.ceil(right))),
         )  # fmt: skip
     clicks = Clicks(points.reshape(-1, 2), positive, box)
+    if asked.get("network"):
+        found = _prompted(scene, str(asked["network"]), index, clicks)
+        return Answer({index: _as(found.labels, label)})
     prior = None if asked.get("model") is None else _prior(scene, int(asked["model"]), index, label)
     found = propose_region(scene.image.plane(index), scene.levels, clicks, prior)
     return Answer({index: _as(found.labels, label)})
+
+
+_encodings: OrderedDict[tuple[str, str, int, Region], Encoding] = OrderedDict()
+
+
+@lru_cache(maxsize=KEPT_NETWORKS)
+def _network(name: str, sha256: str) -> PromptNetwork:
+    return PromptNetwork(*checked_files(open_store().home, name))
+
+
+def _prompted(scene: Scene, name: str, index: int, clicks: Clicks) -> Proposal:
+    """Ask a promptable network; its look at the image is kept, so that the next click is quick."""
+    sha256 = read_promptable(open_store().home, name).encoder_sha256
+    network = _network(name, sha256)
+
+    def encode(region: Region) -> Encoding:
+        key = (sha256, scene.case.image_sha256, index, region)
+        if key not in _encodings:
+            part = scene.image.plane(index)[region.slices]
+            _encodings[key] = network.encode(to_rgb_bytes(part, scene.levels))
+            while len(_encodings) > KEPT_ENCODINGS:
+                _encodings.popitem(last=False)
+        _encodings.move_to_end(key)
+        return _encodings[key]
+
+    return propose_prompted(_shape(scene.image.info), clicks, network, encode)
 
 
 def _grow(scene: Scene, asked: dict[str, Any]) -> Answer:

@@ -29,5 +29,6 @@ HANDLERS: dict[str, Handler] = {
     "export": _late("core.jobs.exporting", "run_export"),
     "look": _late("core.jobs.looking", "run_look"),
     "preview": _late("core.jobs.previewing", "run_preview"),
+    "prompt": _late("core.jobs.prompting", "run_prompt_training"),
     "demo": _late("core.jobs.demo", "run_demo"),
 }

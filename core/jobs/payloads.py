@@ -93,6 +93,20 @@ class EvaluatePayload(Payload):
     judge: str | None = None
 
 
+class PromptPayload(Payload):
+    """Train a small promptable network on the objects of a project's reference (or another reader's).
+
+    Attributes:
+        name: of the new network; the home holds none of that name.
+        minutes: how long to train.
+    """
+
+    project: int
+    name: str
+    minutes: float = Field(default=10.0, gt=0, le=1440)
+    reader: str | None = None
+
+
 class LookPayload(Payload):
     """Restore a part of one case with every blend of a model, as pictures; see ``ImageTruth.look``.
 

@@ -11,6 +11,7 @@ from core.jobs.payloads import (
     Payload,
     PredictPayload,
     PreviewPayload,
+    PromptPayload,
     TrainPayload,
 )
 from core.jobs.queue import JobQueue
@@ -25,9 +26,10 @@ KINDS: dict[type[Payload], str] = {
     ExportPayload: "export",
     PreviewPayload: "preview",
     LookPayload: "look",
+    PromptPayload: "prompt",
     DemoPayload: "demo",
 }
-DEVICE_KINDS = ("train", "predict")
+DEVICE_KINDS = ("train", "predict", "prompt")
 IO_QUEUE = "io"
 
 

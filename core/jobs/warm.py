@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import LabelError, NotFound, SightlineError, WeightsError
+from core.errors import Conflict, LabelError, NotFound, SightlineError, WeightsError
 from core.jobs.processes import ROOT
 from core.settings import load_settings
 from core.types import Array
@@ -44,6 +44,7 @@ ERRORS: dict[str, type[Exception]] = {
     "ValueError": ValueError,
     "LabelError": LabelError,
     "NotFound": NotFound,
+    "Conflict": Conflict,
     "WeightsError": WeightsError,
 }
 

@@ -22,5 +22,6 @@ def _late(module: str, function: str) -> WarmHandler:
 
 WARM_HANDLERS: dict[str, WarmHandler] = {
     "assist": _late("core.jobs.assisting", "assist"),
+    "add_promptable": _late("core.jobs.prompting", "take_in"),
     "suggest": _late("core.jobs.suggesting", "suggest"),
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from core.assist.promptables import list_promptables
 from core.tasks import TASKS
 from pages.shared.blind import sees_others
 from pages.shared.messages import escape, show_errors
@@ -91,7 +92,9 @@ def workbench(project: Project, case: Case) -> None:
     with show_errors():
         reader = _pick_reading(case)
         kind = TASKS[project.task].reading_kind
-        marking = Marking(reader, kind, _others(project, case.id, reader), _models(project))
+        networks = tuple(card.name for card in list_promptables(workspace().home))
+        others = _others(project, case.id, reader)
+        marking = Marking(reader, kind, others, _models(project), networks)
         scene = Scene(case, project.labels, (View(case.name),), marking=marking)
         viewer(workspace(), scene, KEY, on_forked=lambda: _on_forked(case.id))
         if case.info.warnings:

@@ -15,6 +15,7 @@ from core.settings import load_settings
 from core.tasks import TASKS
 from core.tasks.task import Task
 from core.workspace.records import Case, Project
+from pages.models.promptable_shelf import promptable_shelf
 from pages.models.shelf import model_shelf
 from pages.shared.curves import show_curves
 from pages.shared.jobs_panel import ACTIVE, job_panel
@@ -242,6 +243,8 @@ def main() -> None:
                 augmentation_preview(project, cases, settings)
                 start_training(project, settings, start)
         model_shelf(project)
+        if TASKS[project.task].reading_kind == "mask":
+            promptable_shelf(project)
 
 
 main()

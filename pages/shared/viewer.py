@@ -71,12 +71,15 @@ class Other:
 
 @dataclass(frozen=True)
 class Marking:
-    """That the scene's first picture may be marked, under whose name, what one may start from, which models help."""
+    """That the scene's first picture may be marked, under whose name, what one may start from, and what helps: models
+    of the task, promptable networks by name.
+    """
 
     reader: str
     kind: ReadingKind
     others: tuple[Other, ...] = ()
     models: tuple[Other, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,7 @@ def scene_json(workspace: Workspace, scene: Scene) -> dict[str, Any]:
             "token": token,
             "others": [asdict(other) for other in marking.others],
             "models": [asdict(model) for model in marking.models],
+            "networks": list(marking.networks),
         }
     return content
 

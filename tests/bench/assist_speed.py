@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from core.assist.prompt_network import PromptModel
+from core.assist.prompt_training import keep_promptable
 from core.jobs.warm import Message, WarmProcess
 from core.readings.runs import encode_runs
 from core.types import Image, ImageInfo, make_labels
@@ -23,6 +25,7 @@ from core.workspace.workspace import Workspace
 
 SHAPE = (512, 512)
 REPEATS = 9
+NETWORK = "small"
 
 
 def _volume() -> tuple[np.ndarray, np.ndarray]:
@@ -83,6 +86,7 @@ def rows() -> list[dict[str, Any]]:
         "click": {"tool": "click", "plane": 5, "points": [[260, 250, True]]},
         "clicks": {"tool": "click", "plane": 5, "points": [[260, 250, True], [100, 100, False]]},
         "box": {"tool": "click", "plane": 5, "points": [], "box": [160, 170, 360, 330]},
+        "click network": {"tool": "click", "plane": 5, "points": [[260, 250, True]], "network": NETWORK},
         "grow 10 slices": {
             "tool": "grow", "plane": 5, "runs": encode_runs(thing.astype(np.uint8)).ravel().tolist(), "most": 5,
         },
@@ -93,6 +97,7 @@ def rows() -> list[dict[str, Any]]:
         "click": ("scikit-image random walker", walker),
         "clicks": ("scikit-image random walker", walker),
         "box": ("OpenCV GrabCut, whole plane", partial(_gallery_grabcut, array[5])),
+        "click network": ("scikit-image random walker", walker),
         "grow 10 slices": ("random walker, each slice", lambda: [walker() for _ in range(10)]),
     }
     found = []
@@ -102,6 +107,7 @@ def rows() -> list[dict[str, Any]]:
             project = store.create_project("speed", "segmentation", make_labels(["a"]))
             image = Image(array, ImageInfo("zyx", array.shape, "uint8"))
             case = store.add_case(project.id, NewCase("volume", image, "volume"))
+        keep_promptable(PromptModel(), home, NETWORK, {})
         warm = WarmProcess(home)
         for name, request in asked.items():
             message = Message({"case": case.id, "asked": {"label": 1, **request}})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from core.assist.promptables import add_promptable, remove_promptable
 from core.imaging.scan import scan
 from core.settings import load_settings
 from core.types import Image, ImageInfo, make_labels
@@ -14,6 +17,7 @@ from tests.browser.conftest import Seen, Server, picture
 from tests.browser.test_first_page import real_errors
 from tests.browser.viewer.conftest import Room
 from tests.core.assist.pictures import dice, disc, noisy
+from tests.core.assist.test_promptables import foreign, two, zipped
 
 pytestmark = pytest.mark.browser
 WAIT_MS = 90_000  # the first answer waits for a process to start, on a busy machine
@@ -121,6 +125,29 @@ def test_clicks_boxes_and_escape(room: Room, server: Server, seen: Seen) -> None
     with Workspace.open(server.home) as store:
         (work,) = store.list_work(case.project_id)
     assert (work.strokes, work.accepted, work.rejected) == (1, 1, 2) and 0 < work.seconds < 600
+    assert real_errors(seen) == []
+
+
+def test_clicks_follow_a_network_that_the_site_put_in(
+    room: Room, server: Server, seen: Seen, tmp_path: Path
+) -> None:
+    case = body(server, "networks")
+    add_promptable(zipped(tmp_path / "n.zip", two(*foreign())), server.home, "SAM of the site")
+    try:
+        room.open("annotate", case.project_id, case.id)
+        room.ask("viewer.goTo(pane, 3)")
+        room.page.locator('details[data-part="assist"] summary').click()
+        room.page.get_by_label("Clicks follow").select_option("click network SAM of the site")
+        picture(room.page, "viewer-click-network")
+        room.ask("viewer.root.focus()")
+        room.press("Shift+j")
+        room.click((70.5, 60.5))
+        assert dice(proposed(room, 3) == 1, BODY[3]) > 0.9
+        room.press("Enter")
+        room.saved()
+        assert dice(stored(server, case)[3] == 1, BODY[3]) > 0.9
+    finally:
+        remove_promptable(server.home, "SAM of the site")
     assert real_errors(seen) == []
 
 

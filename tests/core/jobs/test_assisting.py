@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from core.assist import TOOLS
+from core.assist.promptables import add_promptable
 from core.errors import NotFound, WeightsError
 from core.jobs import assisting, suggesting
 from core.jobs.warm import Message
@@ -21,6 +22,7 @@ from core.types import Image, ImageInfo, make_labels
 from core.workspace.records import Case, NewCase
 from core.workspace.workspace import Workspace
 from tests.core.assist.pictures import dice, disc, noisy
+from tests.core.assist.test_promptables import foreign, two, zipped
 
 SHAPE = (90, 100)
 BODY = np.stack([disc(SHAPE, (45, 50), r) if r else np.zeros(SHAPE, bool) for r in (0, 14, 18, 14, 0)])
@@ -163,3 +165,16 @@ def test_the_next_case_is_the_one_the_model_is_unsure_of(store: Workspace, case:
     for one in cases[1:]:
         store.save_reading(one.id, "Ada", Mask(np.zeros(SHAPE, np.uint8)))
     assert suggesting.suggest(Message(values)).values == {"suggestions": [], "left": 0}
+
+
+def test_clicks_follow_a_promptable_network(store: Workspace, case: Case, tmp_path: Path) -> None:
+    name = "site's own".replace("'", "")
+    add_promptable(zipped(tmp_path / "n.zip", two(*foreign())), store.home, name)
+    for kept in (assisting._encodings, assisting._network):
+        (kept.clear if isinstance(kept, dict) else kept.cache_clear)()
+    for _ in range(2):
+        found = ask(case, "click", plane=2, label=2, points=[[50.5, 45.5, True]], network=name)
+        assert dice(found["plane 2"] == 2, BODY[2]) > 0.9
+    assert len(assisting._encodings) == 1  # one look at the image for both clicks
+    with pytest.raises(NotFound, match=name):
+        ask(case, "click", plane=2, label=2, points=[[50.5, 45.5, True]], network="other")

@@ -1,0 +1,281 @@
+"""Promptable networks that a site puts in as files: an encoder run once an image, a decoder once a click, both ONNX.
+
+A network is a folder with ``encoder.onnx``, ``decoder.onnx`` and ``card.json``. What comes in is a zip of the two
+ONNX files as the exporters of SAM, MobileSAM, EfficientSAM and their kin write them; the card may be left out.
+
+Source: A. Kirillov et al., Segment Anything, ICCV 2023; names of the decoder's inputs as in its ONNX export.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import zipfile
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import IO, Any
+
+from core.errors import Conflict, NotFound, StorageError, WeightsError
+
+FORMAT = "sightline-promptable/1"
+ENCODER, DECODER, CARD = "encoder.onnx", "decoder.onnx", "card.json"
+FOLDER = "promptable"  # under the home
+MAX_NETWORK_BYTES = 2 * 2**30  # what one ONNX file can hold
+MAX_CARD_BYTES = 2**20
+NAME = re.compile(r"[\w][\w .()+-]{0,59}")
+SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, of values 0 to 255
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class PromptCard:
+    """What must be known to use a network.
+
+    Attributes:
+        name: shown to people; also the folder's name.
+        image_px: side of the square that the encoder takes; the longer side of an image is brought to it.
+        mean, std: of each channel, of values from 0 to 255.
+        encoder_sha256, decoder_sha256: of the files.
+        facts: anything else worth telling, such as what it was trained on and its scores.
+    """
+
+    name: str
+    image_px: int = 1024
+    mean: tuple[float, ...] = SAM_MEAN
+    std: tuple[float, ...] = SAM_STD
+    encoder_sha256: str = ""
+    decoder_sha256: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name) or self.name.endswith((" ", ".")):
+            raise WeightsError(
+                f"A network's name must be 1 to 60 letters, digits, spaces or . ( ) + -, got {self.name!r}."
+            )
+        if not 32 <= self.image_px <= 4096:
+            raise WeightsError(f"image_px of {self.name} must lie between 32 and 4096, got {self.image_px}.")
+        if len(self.mean) not in (1, 3) or len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise WeightsError(
+                f"mean and std of {self.name} must be 1 or 3 numbers each, and std must be positive."
+            )
+
+
+def list_promptables(home: Path) -> list[PromptCard]:
+    """Return the networks of a home by name; folders that hold none are passed over."""
+    found = []
+    for folder in sorted((home / FOLDER).glob("*/")):
+        try:
+            found.append(read_promptable(home, folder.name))
+        except (WeightsError, NotFound):
+            continue
+    return found
+
+
+def read_promptable(home: Path, name: str) -> PromptCard:
+    """Return a network's card.
+
+    Raises:
+        NotFound: when there is none of that name.
+        WeightsError: when it is damaged.
+    """
+    folder = folder_of(home, name)
+    if not (folder / CARD).is_file():
+        known = ", ".join(path.name for path in sorted((home / FOLDER).glob("*/"))) or "none"
+        raise NotFound(f"There is no promptable network {name!r}; there are: {known}.")
+    card = _card_from_text((folder / CARD).read_text("utf-8"), name)
+    return replace(card, name=name)
+
+
+def folder_of(home: Path, name: str) -> Path:
+    """Return where a network lies.
+
+    Raises:
+        NotFound: for a name that no network can have.
+    """
+    if not NAME.fullmatch(name):
+        raise NotFound(f"There is no promptable network {name!r}.")
+    return home / FOLDER / name
+
+
+def checked_files(home: Path, name: str) -> tuple[PromptCard, bytes, bytes]:
+    """Return card, encoder and decoder after comparing both with the card's SHA-256.
+
+    Raises:
+        NotFound: when there is none of that name.
+        WeightsError: when a file is damaged.
+    """
+    card, folder = read_promptable(home, name), folder_of(home, name)
+    try:
+        encoder, decoder = (folder / ENCODER).read_bytes(), (folder / DECODER).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"A file of the network {name} is missing; put the network in again.") from error
+    for content, wanted in ((encoder, card.encoder_sha256), (decoder, card.decoder_sha256)):
+        if hashlib.sha256(content).hexdigest() != wanted:
+            raise WeightsError(
+                f"The network {name} is damaged: a file differs from its SHA-256 on the card; put it in again."
+            )
+    return card, encoder, decoder
+
+
+def add_promptable(zip_path: Path, home: Path, name: str) -> PromptCard:
+    """Take a network in from a zip file, try it on an empty picture, and keep it.
+
+    Raises:
+        WeightsError: when the zip holds no network that can be run here.
+        Conflict: when the name is taken.
+        StorageError: when the disk cannot take it.
+    """
+    with zipfile_of(zip_path) as archive:
+        members = {kind: _member(archive, kind, zip_path.name) for kind in ("encoder", "decoder")}
+        cards = [one for one in archive.namelist() if Path(one).name == CARD]
+        told = _card_from_text(_text(archive, cards[0]), name) if cards else PromptCard(name)
+        contents = [_content(archive, members[kind]) for kind in ("encoder", "decoder")]
+    return write_promptable(home, replace(told, name=name), contents[0], contents[1])
+
+
+def write_promptable(home: Path, card: PromptCard, encoder: bytes, decoder: bytes) -> PromptCard:
+    """Try a network on an empty picture and keep it; the folder appears whole or not at all.
+
+    Raises:
+        WeightsError: when it cannot be run here.
+        Conflict: when the name is taken.
+        StorageError: when the disk cannot take it.
+    """
+    from core.assist.prompting import PromptNetwork
+
+    hashes = [hashlib.sha256(content).hexdigest() for content in (encoder, decoder)]
+    card = replace(card, encoder_sha256=hashes[0], decoder_sha256=hashes[1])
+    network = PromptNetwork(card, encoder, decoder)
+    network.try_out()
+    card = network.card
+    folder = folder_of(home, card.name)
+    if folder.exists():
+        raise Conflict(f"A promptable network named {card.name} is there already; choose another name.")
+    temporary: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(mkdtemp(prefix=".part-", dir=folder.parent))
+        (temporary / ENCODER).write_bytes(encoder)
+        (temporary / DECODER).write_bytes(decoder)
+        text = json.dumps({"format": FORMAT, **asdict(card)}, indent=2, allow_nan=False)
+        (temporary / CARD).write_text(text + "\n", "utf-8")
+        os.replace(temporary, folder)
+    except OSError as error:
+        raise StorageError(
+            f"The network could not be stored ({error.strerror}). Free some disk space and try again."
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return card
+
+
+def remove_promptable(home: Path, name: str) -> None:
+    """Delete a network.
+
+    Raises:
+        NotFound: when there is none of that name.
+    """
+    read_promptable(home, name)
+    shutil.rmtree(folder_of(home, name), ignore_errors=True)
+
+
+def export_promptable(home: Path, name: str, zip_path: Path) -> Path:
+    """Write a network as one zip file, as ``add_promptable`` takes it.
+
+    Raises:
+        NotFound: when there is none of that name.
+        StorageError: when the disk cannot take the file.
+    """
+    checked_files(home, name)
+    temporary = zip_path.with_name(f".{zip_path.name}.{os.getpid()}.part")
+    try:
+        zip_path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for member in (ENCODER, DECODER, CARD):
+                archive.write(folder_of(home, name) / member, member)
+        os.replace(temporary, zip_path)
+    except OSError as error:
+        raise StorageError(f"The network could not be written ({error.strerror}).") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return zip_path
+
+
+def zipfile_of(path: Path) -> zipfile.ZipFile:
+    """Open a zip file.
+
+    Raises:
+        WeightsError: when it is none.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{path.name} is no zip file; put encoder.onnx and decoder.onnx of the network into one."
+        ) from error
+
+
+def _member(archive: zipfile.ZipFile, kind: str, name: str) -> zipfile.ZipInfo:
+    found = [one for one in archive.infolist() if re.search(rf"{kind}[^/]*\.onnx$", one.filename.lower())]
+    if len(found) != 1:
+        raise WeightsError(
+            f"{name} must hold one ONNX file with {kind} in its name, it holds {len(found)}; "
+            "put encoder.onnx and decoder.onnx of the network into the zip."
+        )
+    return found[0]
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Return a member's bytes, whatever size the directory of the zip claims."""
+    try:
+        with archive.open(member) as source:
+            return _read_within(source, MAX_NETWORK_BYTES, member.filename)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise WeightsError(
+            f"{Path(member.filename).name} in the zip is damaged; make the zip again."
+        ) from error
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> str:
+    with archive.open(name) as source:
+        return _read_within(source, MAX_CARD_BYTES, name).decode("utf-8", "replace")
+
+
+def _read_within(source: IO[bytes], limit: int, name: str) -> bytes:
+    parts, size = [], 0
+    while chunk := source.read(_CHUNK):
+        size += len(chunk)
+        if size > limit:
+            raise WeightsError(
+                f"{Path(name).name} in the zip is larger than {limit // 2**20} MiB; it is refused."
+            )
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _card_from_text(text: str, name: str) -> PromptCard:
+    """Read a card; what it leaves out is taken as SAM has it.
+
+    Raises:
+        WeightsError: when it is no card.
+    """
+    try:
+        given = json.loads(text)
+        return PromptCard(
+            name=name,
+            image_px=int(given.get("image_px", 1024)),
+            mean=tuple(float(value) for value in given.get("mean", SAM_MEAN)),
+            std=tuple(float(value) for value in given.get("std", SAM_STD)),
+            encoder_sha256=str(given.get("encoder_sha256", "")),
+            decoder_sha256=str(given.get("decoder_sha256", "")),
+            facts=dict(given.get("facts", {})),
+        )
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(
+            f"The card of the network {name} is damaged; it must be JSON with image_px, mean and std."
+        ) from error
