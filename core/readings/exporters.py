@@ -10,6 +10,7 @@ from core.readings.box_export import (
     export_voc,
     export_yolo,
 )
+from core.readings.class_table import export_classes
 from core.readings.dicom_seg_export import export_dicom_seg
 from core.readings.export import Exporter, export_csv, export_masks, export_nifti
 
@@ -21,6 +22,7 @@ MASK_EXPORTERS: dict[str, Exporter] = {
     "csv": export_csv,
     "coco": export_coco,
     "yolo": export_yolo,
+    "classes": export_classes,
 }
 BOX_EXPORTERS: dict[str, Exporter] = {
     "coco": export_coco,
@@ -29,4 +31,5 @@ BOX_EXPORTERS: dict[str, Exporter] = {
     "csv": export_box_table,
     "masks": export_instances,
     "nifti": export_instances_nifti,
+    "classes": export_classes,
 }
