@@ -112,7 +112,7 @@ def import_command(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring images, and labels of the same names (masks, COCO, VOC, YOLO, CSV ...), into a project.
+    """Bring images, and labels of the same names (masks, COCO, VOC, YOLO, CSV, classes ...), into a project.
 
     With --labels and no PATH, labels are matched to the images that are there already.
     """
@@ -213,7 +213,10 @@ def split_command(
 def export_command(
     project: ProjectArgument,
     file_format: Annotated[
-        str, typer.Option("--format", help="masks, nifti, csv, coco, voc, yolo; see the task.")
+        str,
+        typer.Option(
+            "--format", help="masks, nifti, dicom-seg, csv, coco, voc, yolo, classes; see the task."
+        ),
     ],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
     reader: Annotated[str | None, typer.Option(help="Whose readings; the reference unless named.")] = None,

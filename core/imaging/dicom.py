@@ -209,7 +209,7 @@ def _read_clip(part: Part, how: How) -> Iterator[Found | Skipped]:
     header = part.header
     try:
         with refusing(header.path.name):
-            groups = frame_groups(header)
+            groups = frame_groups(header.dataset, header.layout.frames)
             filled = decode_clip(part, how.settings)
             for number, group in enumerate(groups, start=1):
                 suffix = f", part {number}" if len(groups) > 1 else ""

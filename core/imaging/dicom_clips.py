@@ -10,7 +10,6 @@ from pydicom.dataset import Dataset
 
 from core.imaging.dicom_geometry import Plane, Stack, dose_planes, nuclear_planes, plane_of, stack_planes
 from core.imaging.dicom_groups import functional_group
-from core.imaging.dicom_header import Header
 
 SEVERAL_ANGLES = (
     "The file holds {groups} stacks of frames that differ in angle, spacing or purpose; each became an image of "
@@ -39,12 +38,15 @@ class FrameGroup:
     warnings: tuple[str, ...] = ()
 
 
-def frame_groups(header: Header) -> list[FrameGroup]:
+def frame_groups(dataset: Dataset, frames: int) -> list[FrameGroup]:
     """Split the frames of a file into images: by stack, angle and spacing, then by time point.
+
+    Args:
+        dataset: its header.
+        frames: how many it has.
 
     Source: DICOM PS3.3 C.7.6.16 (functional groups), C.8.8.3 (RT Dose), C.8.4 (nuclear medicine).
     """
-    dataset, frames = header.dataset, header.layout.frames
     if dataset.get("GridFrameOffsetVector") is not None:
         planes: list[Plane] = dose_planes(dataset, frames)
     elif dataset.get("PerFrameFunctionalGroupsSequence"):

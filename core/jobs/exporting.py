@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from core.jobs.context import JobContext
 from core.jobs.payloads import ExportPayload
 from core.jobs.predicting import exporter_of
 from core.readings.export import ExportItem
+from core.readings.notes import notes_from_json
 from core.readings.reading import Boxes
 from core.workspace.records import ReadingVersion
 
@@ -51,5 +53,15 @@ def _items(
         reading = context.workspace.load_reading(version, False)
         if isinstance(reading, Boxes):
             reading = reading.decided(threshold)
-        yield ExportItem(case.name, case.info, reading, version.reader_name, case.source)
+        notes, _ = notes_from_json(version.notes)
+        yield ExportItem(
+            case.name,
+            case.info,
+            reading,
+            version.reader_name,
+            case.source,
+            by_model=version.kind == "model",
+            notes=notes,
+            load_headers=partial(context.workspace.load_headers, case),
+        )
         context.progress(number / len(versions), f"{number} of {len(versions)} cases")

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import LabelError, SightlineError
 from core.imaging.formats import is_companion
-from core.imaging.found import Skipped
+from core.imaging.found import Skipped, series_key
+from core.imaging.headers import SERIES_INSTANCE
 from core.imaging.scan import is_archive, unpack_once
 from core.imaging.walk import files_below
 from core.jobs.import_names import recover_stems
 from core.jobs.import_outcome import IMAGES_SHARE, Import
 from core.jobs.import_segmentations import MarkFile, MarkRequest, find_readings, segmentations_among
 from core.jobs.label_import import LabelItem, LabelRequest, read_labels
+from core.readings.draft import Ground, start_draft
 from core.readings.instances import parts_to_boxes
 from core.readings.label_formats import as_format
 from core.readings.label_values import LabelMap, StoredValues
+from core.readings.notes import Note, notes_from_json, notes_to_json
 from core.readings.reading import Mask, Reading
 from core.settings import load_settings
 from core.tasks import TASKS
 from core.types import ImageInfo
 from core.workspace.records import Case
+from core.workspace.workspace import Workspace
 
 NO_IMAGE = "No image belongs to this label file by its name, or more than one does."
 
@@ -47,6 +52,7 @@ def import_labels(work: Import) -> None:
         return
     cases = work.outcome.by_source if work.payload.paths else _known_cases(work, own.values())
     hides = work.names.hides or any(case.source_key for case in cases.values())
+    by_name = _by_case_name(work, cases)
     request = LabelRequest(
         root=root if len(files) > 1 else files[0],
         shown=own,
@@ -56,10 +62,11 @@ def import_labels(work: Import) -> None:
         format=as_format(work.payload.format),
         label_map=as_label_map(work.payload.label_map),
         work_dir=work.context.work_dir,
+        case_names={name: case.info for name, case in by_name.items()},
     )
     telling = _Telling(work, own, hides)
     for item in read_labels(request):
-        _take(work, item, cases, telling)
+        _take(work, item, by_name | cases, telling)
         work.context.progress(
             IMAGES_SHARE + (1 - IMAGES_SHARE) * item.share, f"{work.outcome.readings} readings in"
         )
@@ -107,10 +114,13 @@ def _take(work: Import, item: LabelItem, cases: Mapping[str, Case], telling: _Te
         reason = NO_IMAGE if telling.hides and problem.names_images else telling.sentence(problem.reason)
         outcome.skip(telling.file(problem.where), reason)
     outcome.warnings.extend(telling.sentence(note) for note in item.notes)
-    if item.image is None or item.reading is None:
+    if item.image is None or (item.reading is None and item.classes is None):
         return
     case = cases[item.image]
     try:
+        if item.reading is None:
+            outcome.readings += _save_classes(work, case, item.classes or {})
+            return
         work.context.workspace.save_reading(
             case.id, work.payload.reader, item.reading, note="imported", actor="import"
         )
@@ -118,6 +128,34 @@ def _take(work: Import, item: LabelItem, cases: Mapping[str, Case], telling: _Te
         outcome.skip(case.name, telling.sentence(str(error)))
         return
     outcome.readings += 1
+
+
+def _save_classes(work: Import, case: Case, classes: Mapping[str, Note]) -> bool:
+    """Put classes beside what the reader marked in a case, in place of earlier ones; True when there is a reading.
+
+    Where the reader has not read the case, the mask or the boxes are empty; no class alone makes no reading.
+    """
+    workspace, reader = work.context.workspace, work.payload.reader
+    latest = workspace.latest_reading(case.id, reader)
+    if latest is None and not classes:
+        return False
+    kept, box_ids = notes_from_json(latest.notes if latest is not None else None)
+    others = {name: note for name, note in kept.items() if note.kind != "class"}
+    if latest is not None:
+        reading = workspace.load_reading(latest)
+    else:
+        ground = Ground(case.info, work.project.labels, TASKS[work.project.task].reading_kind)
+        reading = start_draft(ground, None, {}, []).reading()
+    notes = notes_to_json({**others, **classes}, box_ids)
+    workspace.save_reading(case.id, reader, reading, note="classes imported", actor="import", notes=notes)
+    return True
+
+
+def _by_case_name(work: Import, cases: Mapping[str, Case]) -> dict[str, Case]:
+    """Return the cases by the names that Sightline gave them and writes into tables; what is not unique is left out."""
+    every = cases.values() if work.payload.paths else work.context.workspace.list_cases(work.project.id)
+    counts = Counter(case.name for case in every)
+    return {case.name: case for case in every if counts[case.name] == 1}
 
 
 def _without_marks(work: Import, own: dict[Path, str]) -> dict[Path, str]:
@@ -137,7 +175,13 @@ def import_marks(work: Import) -> None:
         return
     context, outcome = work.context, work.outcome
     label_map = as_label_map(work.payload.label_map)
-    request = MarkRequest(work.project.labels, label_map, context.workspace.salt, context.work_dir)
+    request = MarkRequest(
+        work.project.labels,
+        label_map,
+        context.workspace.salt,
+        context.work_dir,
+        _kept_keys(context.workspace),
+    )
     for found in find_readings(outcome.marks, context.workspace.list_cases(work.project.id), request):
         if isinstance(found, Skipped):
             outcome.skip(found.source, work.names.said(found.reason, named=found.source))
@@ -149,6 +193,21 @@ def import_marks(work: Import) -> None:
             outcome.warnings.extend(work.names.said(note) for note in found.notes)
             outcome.readings += 1
         context.raise_if_stopped()
+
+
+def _kept_keys(workspace: Workspace) -> Callable[[Case], str | None]:
+    """Return what looks up the key of the series that kept headers name; each is opened once."""
+    known: dict[str, str | None] = {}
+
+    def key_of(case: Case) -> str | None:
+        name = case.headers_sha256
+        if name is not None and name not in known:
+            headers = workspace.load_headers(case)
+            uid = "" if headers is None else headers.text(SERIES_INSTANCE)
+            known[name] = series_key(uid, workspace.salt) if uid else None
+        return None if name is None else known[name]
+
+    return key_of
 
 
 def _as_reading(work: Import, mask: Mask, info: ImageInfo) -> Reading:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +45,15 @@ class MarkRequest:
 
     Attributes:
         work_dir: where label maps pass through on disk.
+        kept_key: the key of the series that a case's kept headers name: under a de-identifying profile another one
+            than that of the files, and the one that our own exports name.
     """
 
     labels: tuple[Label, ...]
     label_map: LabelMap | None
     salt: str
     work_dir: Path
+    kept_key: Callable[[Case], str | None] = lambda case: None
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def _reading_of(file: MarkFile, cases: Sequence[Case], request: MarkRequest) -> 
     wanted = Call(marked_series, (file.path, request.salt, settings), (file.path,))
     keys = ask(wanted, settings, request.work_dir)
     named = [case for case in cases if case.series_key is not None and case.series_key in keys]
+    named = named or [case for case in cases if keys and request.kept_key(case) in keys]
     candidates = named or [case for case in cases if case.info.affine_lps is not None]
     fitting: list[CaseReading] = []
     refusal: LabelError | None = None

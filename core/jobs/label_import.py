@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 from core.errors import LabelError, SightlineError
+from core.readings.class_table import to_classes
 from core.readings.instances import (
     TABLE_NAME,
     InstanceNames,
@@ -35,6 +36,7 @@ from core.readings.label_values import LabelMap
 from core.readings.masks import read_mask_noting, read_values
 from core.readings.match import file_stem, match_by_stem
 from core.readings.match_names import RULE, NameIndex, label_stem
+from core.readings.notes import Note
 from core.readings.object_readings import Laid, to_boxes, to_mask
 from core.readings.objects import FileImage, LabelFile, Problem, split_plane_name
 from core.readings.reading import Reading, ReadingKind
@@ -57,6 +59,7 @@ class LabelRequest:
         format: how to read the files; "auto" goes by their content.
         label_map: number, or "any", to the name of a label.
         work_dir: where values of masks pass through on disk.
+        case_names: what else an image may be called in a table: the name of its case -> what is known of it.
     """
 
     root: Path
@@ -67,15 +70,17 @@ class LabelRequest:
     format: LabelFormat = "auto"
     label_map: LabelMap | None = None
     work_dir: Path | None = None
+    case_names: Mapping[str, ImageInfo] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LabelItem:
-    """One step of reading labels: a reading of an image, or a problem; notes may come with both.
+    """One step of reading labels: a reading of an image, its classes, or a problem; notes may come with all.
 
     Attributes:
         image: name of the image, as in the request.
         reading: what was read.
+        classes: the classes of the image, of a table that tells nothing else.
         problems: what did not come in.
         notes: sentences about what was assumed.
         share: how much of the work is done, 0 to 1.
@@ -83,6 +88,7 @@ class LabelItem:
 
     image: str | None = None
     reading: Reading | None = None
+    classes: Mapping[str, Note] | None = None
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     share: float = 0.0
@@ -94,6 +100,10 @@ def read_labels(request: LabelRequest) -> Iterator[LabelItem]:
     Raises:
         LabelError: when no file is of the format asked for.
     """
+    if request.kind == "restored" and request.format == "classes":
+        raise LabelError(
+            "A project of finer images holds no classes; import them into one of masks or boxes."
+        )
     if request.kind == "restored":
         yield from _read_finer_images(request)
         return
@@ -147,7 +157,7 @@ def _read_pictures(request: LabelRequest, labels: Labels) -> Iterator[LabelItem]
         try:
             named = table.get(file_stem(shown)) if table else None
             reading, notes = _picture_reading(request, labels.format, (by_shown[shown], image), named)
-            yield LabelItem(image, reading, (), notes, share)
+            yield LabelItem(image, reading, notes=notes, share=share)
         except SightlineError as error:
             sentence = str(error).replace(by_shown[shown].name, shown.name)
             yield LabelItem(problems=(Problem(shown.name, sentence),), share=share)
@@ -208,7 +218,9 @@ def _read_text_labels(request: LabelRequest, labels: Labels) -> Iterator[LabelIt
         notes = tuple(note for one in found for note in one.notes if note not in said)
         said |= set(notes)
         yield LabelItem(problems=tuple(problems), notes=tuple(dict.fromkeys(notes)))
-        yield from _lay_out(request, index, [image for one in found for image in one.images], done)
+        images = [image for one in found for image in one.images]
+        lay_out = _lay_out_classes if labels.format == "classes" else _lay_out
+        yield from lay_out(request, index, images, done)
 
 
 def _pieces(request: LabelRequest, files: Sequence[Path]) -> Iterator[tuple[float, Sequence[Path]]]:
@@ -243,20 +255,60 @@ def _lay_out(
     request: LabelRequest, index: NameIndex, images: Iterable[FileImage], share: float
 ) -> Iterator[LabelItem]:
     """Find the image of each entry, put planes of a stack together, and make readings."""
-    by_case: dict[str, list[FileImage]] = defaultdict(list)
-    missing: dict[str, list[FileImage]] = defaultdict(list)
-    for entry in images:
-        case, entry = _find(index, entry, request.images)
-        (missing[entry.source] if case is None else by_case[case]).append(entry)
-    yield LabelItem(problems=tuple(_no_image(index, entries) for entries in missing.values()), share=share)
+    by_case, problems = _by_case(request, index, images)
+    yield LabelItem(problems=problems, share=share)
     lay: Callable[..., Laid] = to_boxes if request.kind == "boxes" else to_mask
     for case, entries in by_case.items():
         try:
-            laid = lay(entries, request.images[case], request.labels, request.label_map)
+            laid = lay(entries, _info_of(request, case), request.labels, request.label_map)
         except LabelError as error:
             yield LabelItem(problems=(Problem(entries[0].source, str(error)),), share=share)
             continue
-        yield LabelItem(case, laid.reading, laid.problems, laid.notes, share)
+        yield LabelItem(case, laid.reading, None, laid.problems, laid.notes, share)
+
+
+def _lay_out_classes(
+    request: LabelRequest, index: NameIndex, images: Iterable[FileImage], share: float
+) -> Iterator[LabelItem]:
+    """Find the image of each entry and make notes; an image with an unknown class is left out as a whole."""
+    by_case, problems = _by_case(request, index, images)
+    yield LabelItem(problems=problems, share=share)
+    unknown: dict[str, None] = {}
+    left_out: list[str] = []
+    for case, entries in by_case.items():
+        try:
+            classes = to_classes(entries, _info_of(request, case), request.labels, request.label_map)
+        except LabelError as error:
+            yield LabelItem(problems=(Problem(entries[0].source, str(error)),), share=share)
+            continue
+        if classes.unknown:
+            unknown |= dict.fromkeys(classes.unknown)
+            left_out.append(entries[0].source)
+        else:
+            yield LabelItem(case, classes=classes.notes, share=share)
+    if unknown:
+        names = ", ".join([*unknown][:6]) + (f" and {len(unknown) - 6} more" if len(unknown) > 6 else "")
+        reason = (
+            f"The project has no label called {names}, so {len(left_out)} of its images were left out; add the "
+            "labels, or say what they mean with a label map."
+        )
+        yield LabelItem(problems=(Problem(left_out[0], reason),), share=share)
+
+
+def _by_case(
+    request: LabelRequest, index: NameIndex, images: Iterable[FileImage]
+) -> tuple[dict[str, list[FileImage]], tuple[Problem, ...]]:
+    """Find the image of each entry; return what there is of each, and what is said of images that are not there."""
+    by_case: dict[str, list[FileImage]] = defaultdict(list)
+    missing: dict[str, list[FileImage]] = defaultdict(list)
+    for entry in images:
+        case, entry = _find(index, entry, request)
+        (missing[entry.source] if case is None else by_case[case]).append(entry)
+    return by_case, tuple(_no_image(index, entries) for entries in missing.values())
+
+
+def _info_of(request: LabelRequest, case: str) -> ImageInfo:
+    return request.images[case] if case in request.images else request.case_names[case]
 
 
 def _no_image(index: NameIndex, entries: list[FileImage]) -> Problem:
@@ -269,17 +321,17 @@ def _no_image(index: NameIndex, entries: list[FileImage]) -> Problem:
     )
 
 
-def _find(
-    index: NameIndex, entry: FileImage, images: Mapping[str, ImageInfo]
-) -> tuple[str | None, FileImage]:
+def _find(index: NameIndex, entry: FileImage, request: LabelRequest) -> tuple[str | None, FileImage]:
     """Return the image an entry speaks of; "ct1_z0012" is plane 12 of the stack ct1."""
     found = index.find(entry.name)
     if found is not None:
         return found, entry
+    if entry.name in request.case_names:
+        return entry.name, entry
     split = split_plane_name(label_stem(entry.name))
     if split is None or entry.plane is not None:
         return None, entry
     stack = index.find(split[0])
-    if stack is None or images[stack].slices == 1:
+    if stack is None or request.images[stack].slices == 1:
         return None, entry
     return stack, FileImage(entry.name, entry.source, entry.objects, entry.size, split[1])

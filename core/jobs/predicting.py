@@ -9,6 +9,7 @@ from typing import Any
 
 from core.errors import LabelError, SightlineError, StorageError, WeightsError
 from core.imaging.found import Skipped
+from core.imaging.profiles import Profile
 from core.imaging.scan import scan
 from core.jobs.context import JobContext
 from core.jobs.payloads import PredictPayload
@@ -21,6 +22,10 @@ from core.tasks import TASKS
 from core.tasks.task import PredictOptions
 from core.types import Label
 from core.workspace.records import Model
+
+REFERRING = (
+    "dicom-seg",
+)  # formats that name the files they were made from, patient and study as these have them
 
 
 def run_prediction(context: JobContext) -> dict[str, Any]:
@@ -134,7 +139,8 @@ def predict_files(
     skipped: list[dict[str, str]] = []
 
     def items() -> Iterator[ExportItem]:
-        for found in scan(request.paths, work_dir, "", load_settings()):
+        profile: Profile | None = "keep" if request.file_format in REFERRING else None
+        for found in scan(request.paths, work_dir, "", load_settings(), profile):
             if isinstance(found, Skipped):
                 skipped.append({"path": found.source, "reason": found.reason})
                 continue
@@ -146,7 +152,15 @@ def predict_files(
             on_file(found.source)
             if isinstance(reading, Boxes):
                 reading = reading.decided(request.threshold)
-            yield ExportItem(found.name, found.image.info, reading, str(card["name"]), found.source)
+            yield ExportItem(
+                found.name,
+                found.image.info,
+                reading,
+                str(card["name"]),
+                found.source,
+                by_model=True,
+                load_headers=lambda kept=found.headers: kept,  # type: ignore[misc]
+            )
 
     try:
         request.out.mkdir(parents=True, exist_ok=True)

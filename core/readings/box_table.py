@@ -44,8 +44,8 @@ NEEDED = ("file", "label", *CORNERS)
 def is_box_table(text: str) -> bool:
     """Tell by its first line whether a text is a table of boxes."""
     first = text.split("\n", 1)[0]
-    header = next(csv.reader([first], delimiter=_delimiter(first)), [])
-    return set(NEEDED) <= set(_places(header))
+    header = next(csv.reader([first], delimiter=delimiter_of(first)), [])
+    return set(NEEDED) <= set(places_of(header, SYNONYMS))
 
 
 def read_box_table(path: Path, name: str) -> LabelFile:
@@ -57,8 +57,8 @@ def read_box_table(path: Path, name: str) -> LabelFile:
     text = read_label_text(path, name)
     found, objects = LabelFile(), defaultdict[tuple[str, int | None], list[FileObject]](list)
     try:
-        rows = csv.reader(io.StringIO(text), delimiter=_delimiter(text.split("\n", 1)[0]))
-        places = _places(next(rows, []))
+        rows = csv.reader(io.StringIO(text), delimiter=delimiter_of(text.split("\n", 1)[0]))
+        places = places_of(next(rows, []), SYNONYMS)
         missing = [column for column in NEEDED if column not in places]
         if missing:
             raise FileRefused(f"The table {name} has no column {missing[0]}; it needs {', '.join(NEEDED)}.")
@@ -82,7 +82,7 @@ def _take_row(
 ) -> None:
     cells = {column: row[place].strip() if place < len(row) else "" for column, place in places.items()}
     objects, problems = into
-    file, where = _own_text(cells["file"]), f"row {at[1]}"
+    file, where = own_text(cells["file"]), f"row {at[1]}"
     if not any(cells.values()):
         return
     plane = as_number(cells.get("slice", "") or "0")
@@ -104,23 +104,25 @@ def _take_row(
     boxes = objects[file, int(plane or 0) - 1 if plane else None]
     if not empty:
         left, top, right, bottom = (corner or 0.0 for corner in corners)
-        label = _own_text(cells["label"])
+        label = own_text(cells["label"])
         boxes.append(FileObject(label, where, box_xyxy=(left, top, right, bottom), score=score))
 
 
-def _own_text(cell: str) -> str:
+def own_text(cell: str) -> str:
     """Take off the apostrophe that ``safe_cell`` put before text that looks like a formula."""
     return cell[1:] if cell.startswith("'") and cell[1:].lstrip(" ").startswith(FORMULA_STARTS) else cell
 
 
-def _delimiter(line: str) -> str:
+def delimiter_of(line: str) -> str:
+    """Return what stands between the columns of a line."""
     return max((",", ";", "\t"), key=line.count)
 
 
-def _places(header: list[str]) -> dict[str, int]:
+def places_of(header: list[str], synonyms: dict[str, tuple[str, ...]]) -> dict[str, int]:
+    """Return column -> its place in a header, by the names that a column may have."""
     lowered = [cell.strip().lower() for cell in header]
     found = {}
-    for column, names in SYNONYMS.items():
+    for column, names in synonyms.items():
         place = next((lowered.index(name) for name in names if name in lowered), None)
         if place is not None:
             found[column] = place

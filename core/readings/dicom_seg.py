@@ -130,12 +130,13 @@ def _targets(
         LabelError: when none is.
     """
     by_name = {_plain(label.name): label.value for label in labels}
+    exact = {label.name: label.value for label in labels}
     told = {} if label_map is None else {key: _told(text, by_name) for key, text in label_map.items()}
-    segments = [segment for segment in segments if not _is_background(segment)]
+    segments = [segment for segment in segments if segment.label in exact or not _is_background(segment)]
     targets: dict[int, int] = {}
     left: list[Segment] = []
     for segment in segments:
-        own = next(
+        own = exact.get(segment.label) or next(
             (by_name[text] for text in map(_plain, (segment.label, segment.meaning)) if text in by_name), None
         )
         target = told.get(segment.number, told.get("any", own))

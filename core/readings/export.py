@@ -9,13 +9,15 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from core.errors import StorageError
+from core.imaging.headers import Headers
 from core.readings.masks import write_mask_nifti, write_mask_tiff, write_masks_png
+from core.readings.notes import Notes
 from core.readings.reading import Mask, Reading
 from core.types import ImageInfo, Label
 
@@ -27,11 +29,19 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
+def _no_headers() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class ExportItem:
     """One reading to write: what was read, of which image, by whom.
 
-    ``source`` is where the image came from; formats that name files take the file's name from it.
+    Attributes:
+        source: where the image came from; formats that name files take the file's name from it.
+        by_model: True when the reader is a model.
+        notes: what the reader noted beside the mask or the boxes.
+        load_headers: opens the DICOM headers kept with the image, for formats that refer to it.
     """
 
     case: str
@@ -39,6 +49,9 @@ class ExportItem:
     reading: Reading
     reader: str = ""
     source: str = ""
+    by_model: bool = False
+    notes: Notes = field(default_factory=dict)
+    load_headers: Callable[[], Headers | None] = _no_headers
 
     @property
     def mask(self) -> Mask:

@@ -9,16 +9,26 @@ from typing import Literal, cast
 
 from core.errors import FileRefused, LabelError
 from core.readings.box_table import is_box_table, read_box_table
+from core.readings.class_table import is_class_table, read_class_table
 from core.readings.coco import coco_from_text, is_coco
 from core.readings.instances import TABLE_NAME
 from core.readings.objects import MAX_TEXT_BYTES, LabelFile, Problem, read_label_text
 from core.readings.voc import is_voc, read_voc
 from core.readings.yolo import is_names_file, is_yolo, read_names, read_yolo
 
-LabelFormat = Literal["auto", "masks", "nifti", "instances", "coco", "voc", "yolo", "csv"]
-LABEL_FORMATS: tuple[LabelFormat, ...] = ("auto", "masks", "nifti", "instances", "coco", "voc", "yolo", "csv")
-TEXT_FORMATS: tuple[LabelFormat, ...] = ("coco", "voc", "yolo", "csv")  # in the order they are preferred
+LabelFormat = Literal["auto", "masks", "nifti", "instances", "coco", "voc", "yolo", "csv", "classes"]
+LABEL_FORMATS: tuple[LabelFormat, ...] = (
+    "auto", "masks", "nifti", "instances", "coco", "voc", "yolo", "csv", "classes",
+)  # fmt: skip
+TEXT_FORMATS: tuple[LabelFormat, ...] = (
+    "coco",
+    "voc",
+    "yolo",
+    "csv",
+    "classes",
+)  # in the order they are preferred
 ENDINGS: dict[str, LabelFormat] = {".json": "coco", ".xml": "voc", ".txt": "yolo", ".csv": "csv"}
+CLASS_ENDINGS: dict[str, LabelFormat] = {".csv": "classes"}
 TITLES: dict[LabelFormat, str] = {
     "auto": "recognise by content",
     "masks": "mask pictures",
@@ -28,6 +38,7 @@ TITLES: dict[LabelFormat, str] = {
     "voc": "Pascal VOC XML",
     "yolo": "YOLO text files",
     "csv": "table of boxes (CSV)",
+    "classes": "table of classes (CSV)",
 }
 START_BYTES = 2**16
 PARENTS = 2  # folders above the labels that may hold the names of YOLO's classes
@@ -65,7 +76,7 @@ def sort_labels(files: Mapping[Path, str], wanted: LabelFormat) -> Labels:
     """Tell what label files hold.
 
     With "auto" text labels come before masks (images may lie beside them), and of several text formats the first
-    of COCO, VOC, YOLO, CSV is taken.
+    of COCO, VOC, YOLO, CSV is taken; a table of classes only where no picture lies beside it, as it may tell of masks.
 
     Args:
         files: all files found, and the names their sender knows them by.
@@ -89,12 +100,14 @@ def _best_kind(files: Sequence[Path], kinds: dict[Path, LabelFormat | None]) -> 
     """Choose the format; where nothing is recognised and there are no pictures, the ending tells what was meant."""
     if len(kinds) == len(files) and not any(kinds.values()):
         kinds = {file: ENDINGS[file.suffix.lower()] for file in files}
-    return next((kind for kind in TEXT_FORMATS if kind in kinds.values()), "masks")
+    told = [kind for kind in TEXT_FORMATS if kind in kinds.values()]
+    return told[0] if told and (told[0] != "classes" or len(kinds) == len(files)) else "masks"
 
 
 def _belongs(file: Path, wanted: LabelFormat, kind: LabelFormat | None) -> bool:
     """A file of the right ending belongs to its format even when it is damaged, so that it is named."""
-    return kind == wanted or (kind is None and ENDINGS.get(file.suffix.lower()) == wanted)
+    ending = file.suffix.lower()
+    return kind == wanted or (kind is None and wanted in (ENDINGS.get(ending), CLASS_ENDINGS.get(ending)))
 
 
 def recognise(path: Path) -> LabelFormat | None:
@@ -110,6 +123,8 @@ def recognise(path: Path) -> LabelFormat | None:
         return "voc"
     if is_box_table(start):
         return "csv"
+    if is_class_table(start):
+        return "classes"
     return "yolo" if path.suffix.lower() == ".txt" and is_yolo(start) else None
 
 
@@ -136,6 +151,8 @@ def read_label_file(path: Path, name: str, kind: LabelFormat, names: dict[int, s
         return read_voc(path, name)
     if kind == "csv":
         return read_box_table(path, name)
+    if kind == "classes":
+        return read_class_table(path, name)
     return read_yolo(path, name, names)
 
 

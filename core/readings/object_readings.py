@@ -127,7 +127,7 @@ def _place_all(
     for image in images:
         _check_size(image, info)
         for one in image.objects:
-            value = _value_of(one, labels, label_map)
+            value = value_of(one, labels, label_map)
             if value is None:
                 unknown[one.label or f"class {one.number}"] += 1
             if not value:
@@ -167,7 +167,7 @@ def _check_size(image: FileImage, info: ImageInfo) -> None:
         )
 
 
-def _value_of(one: FileObject, labels: tuple[Label, ...], label_map: LabelMap | None) -> int | None:
+def value_of(one: FileObject, labels: tuple[Label, ...], label_map: LabelMap | None) -> int | None:
     """Return the label value of an object; 0 for what is to be left out unseen, None for an unknown class."""
     name = one.label
     if label_map is not None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from core.readings.export import ExportItem
-from core.readings.exporters import BOX_EXPORTERS
+from core.readings.dicom_seg_export import can_be_dicom_seg
+from core.readings.export import Exporter, ExportItem
+from core.readings.exporters import BOX_EXPORTERS, MASK_EXPORTERS
 from core.readings.reading import Boxes
 from core.tasks import TASKS
 from pages.shared.blind import sees_others
@@ -23,6 +25,7 @@ from pages.shared.restored_view import restored_view
 from pages.shared.viewer import Layer, Scene, View, viewer
 
 if TYPE_CHECKING:
+    from core.types import Label
     from core.workspace.records import Case, Project, ReadingVersion
     from core.workspace.workspace import Workspace
 
@@ -168,6 +171,25 @@ def _downloads(workspace: Workspace, case: Case, version: ReadingVersion, key: s
     st.download_button(
         title, content, f"{name}.{ending}", mime, key=f"{key}_mask_{case.id}", on_click="ignore"
     )
+    if can_be_dicom_seg(case.info, case.headers_sha256 is not None):
+        item = ExportItem(
+            name,
+            case.info,
+            reading,
+            version.reader_name,
+            by_model=version.kind == "model",
+            load_headers=partial(workspace.load_headers, case),
+        )
+        labels = workspace.get_project(case.project_id).labels
+        st.download_button(
+            "Mask as DICOM segmentation", partial(_first_file, MASK_EXPORTERS["dicom-seg"], item, labels),
+            f"{name}.dcm", "application/dicom", key=f"{key}_seg_{case.id}", on_click="ignore",
+        )  # fmt: skip
+
+
+def _first_file(export: Exporter, item: ExportItem, labels: tuple[Label, ...]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return export([item], labels, Path(folder))[0].read_bytes()
 
 
 def _box_table(workspace: Workspace, case: Case, boxes: Boxes, name: str, key: str) -> None:
@@ -178,13 +200,10 @@ def _box_table(workspace: Workspace, case: Case, boxes: Boxes, name: str, key: s
         alt="Objects of this reading",
     )  # fmt: skip
 
-    def _csv() -> bytes:
-        with tempfile.TemporaryDirectory() as folder:
-            item = ExportItem(case.name, case.info, boxes, "", case.source)
-            return BOX_EXPORTERS["csv"]([item], labels, Path(folder))[0].read_bytes()
-
+    item = ExportItem(case.name, case.info, boxes, "", case.source)
     st.download_button(
-        "Boxes as CSV", _csv, f"{name}.csv", "text/csv", key=f"{key}_boxes_{case.id}", on_click="ignore"
+        "Boxes as CSV", partial(_first_file, BOX_EXPORTERS["csv"], item, labels), f"{name}.csv", "text/csv",
+        key=f"{key}_boxes_{case.id}", on_click="ignore",
     )  # fmt: skip
 
 

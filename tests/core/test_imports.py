@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 HEAVY = (
     "torch", "torchvision", "monai", "albumentations",
-    "segmentation_models_pytorch", "timm", "pydicom", "nibabel",
+    "segmentation_models_pytorch", "timm", "pydicom", "nibabel", "highdicom",
 )  # fmt: skip
 # What a page, the runner and the terminal load to show things; workers may load more.
 LIGHT = (

@@ -49,6 +49,10 @@ def test_the_viewer_shows_the_case_with_the_reading_chosen(
     scene = scene_of(app)
     assert scene["image"]["id"] == case.image_id
     assert [layer["version"] for layer in scene["panes"][0]["layers"]] == [second.id]
+    assert [button.label for button in app.get("download_button")] == [
+        "Mask as NIfTI",
+        "Mask as DICOM segmentation",
+    ]
     app.selectbox(key=f"cases_version_{case.id}_Ann_2").set_value(1).run()
     assert [layer["version"] for layer in scene_of(app)["panes"][0]["layers"]] == [first.id]
     app.selectbox(key=f"cases_reader_{project.id}").set_value("nobody").run()
