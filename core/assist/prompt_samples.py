@@ -133,11 +133,13 @@ def cut_sample(plane: Plane, side: int, most: int, rng: np.random.Generator) -> 
         int(np.clip(at - rng.integers(0, size), 0, max(0, whole - size))) if size < whole else 0
         for at, whole in zip(middle, shape, strict=True)
     )
-    picture = plane.rgb[top : top + size, left : left + size]
+    picture: Array = plane.rgb[top : top + size, left : left + size]
     objects = plane.objects[top : top + size, left : left + size]
     scale = side / max(picture.shape[:2])
     new = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
-    picture = cv2.resize(picture, new, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    picture = np.asarray(
+        cv2.resize(picture, new, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    )
     objects = cv2.resize(objects.astype(np.float64), new, interpolation=cv2.INTER_NEAREST).astype(np.int32)
     areas = np.bincount(objects.ravel())
     seen = np.flatnonzero(areas >= LEAST_AREA)

@@ -114,7 +114,7 @@ def _draw(planes: Sequence[Plane], rng: np.random.Generator) -> list[Sample]:
 
 def _pictures(samples: Sequence[Sample], device: str) -> Tensor:
     stack = np.stack([sample.picture for sample in samples]).astype(np.float32)
-    stack = (stack - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    stack = ((stack - np.array(MEAN)) / np.array(STD)).astype(np.float32)
     return torch.from_numpy(stack.transpose(0, 3, 1, 2)).to(device, memory_format=torch.channels_last)
 
 

@@ -75,7 +75,8 @@ class PromptNetwork:
         )
         if len(self.card.mean) == 1:
             small = small.mean(axis=2, keepdims=True)
-        small = (small - np.array(self.card.mean, np.float32)) / np.array(self.card.std, np.float32)
+        mean, std = (np.array(values, np.float32) for values in (self.card.mean, self.card.std))
+        small = ((small - mean) / std).astype(np.float32)
         square = np.zeros((1, small.shape[2], side, side), np.float32)
         square[0, :, :rows, :columns] = small.transpose(2, 0, 1)
         given = self._encoder.get_inputs()[0]
