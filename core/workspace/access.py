@@ -26,11 +26,12 @@ class Access:
     """What a token permits.
 
     Attributes:
-        case_id, image_id: the one case, its image and all its readings may be seen.
+        case_id, image_id: the one case, its image and its readings may be seen.
         reader: name under which marks are stored.
         session: the browser session it was made for.
         can_mark: whether marks are taken.
         expires: seconds since 1970.
+        person: who looks; in a project of blind readers not all readings are shown to everybody.
     """
 
     case_id: int
@@ -39,6 +40,7 @@ class Access:
     session: str
     can_mark: bool
     expires: int
+    person: str = ""
 
 
 def expiry(now: float | None = None) -> int:

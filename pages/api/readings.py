@@ -18,12 +18,14 @@ from core.readings.reading import Boxes, Mask
 from core.readings.runs import encode_runs
 from core.types import Array
 from core.workspace.access import REFUSED, Access
+from core.workspace.blind import sees_reading
 from core.workspace.records import ReadingVersion
 from pages.api.answers import answer_frames, planes_asked
 from pages.api.gate import number_in
 from pages.api.shelf import SHELF
 from pages.shared.state import workspace
 
+BLIND = "Readers of this project are blind to each other; read the case to see what others saw."
 KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -31,6 +33,8 @@ def _version(request: Request, access: Access) -> ReadingVersion:
     version = workspace().get_version(number_in(request, "version_id"))
     if version.case_id != access.case_id:
         raise AccessDenied(REFUSED)
+    if not sees_reading(workspace(), version, access.person or access.reader):
+        raise AccessDenied(BLIND)
     return version
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from core.readings.reading import Boxes
+from pages.shared.blind import sees_reading
 from pages.shared.box_view import agreement_picture, with_objects
 from pages.shared.messages import escape, show_errors
 from pages.shared.pickers import pick_slice
@@ -96,7 +97,8 @@ def worst_gallery(
     if not panel.open:
         return
     with panel, show_errors():
-        shown = [row for row in rows if row.get("case_id") in versions][:GALLERY]
+        known = (row for row in rows if row.get("case_id") in versions)
+        shown = [row for row in known if all(map(sees_reading, versions[row["case_id"]]))][:GALLERY]
         for start in range(0, len(shown), 3):
             for column, row in zip(st.columns(3), shown[start : start + 3], strict=False):
                 with column:

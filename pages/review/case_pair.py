@@ -11,6 +11,7 @@ import streamlit as st
 from core.jobs.evaluating import REFERENCE
 from core.tasks import TASKS
 from pages.review.box_pair import boxes_pair
+from pages.shared.blind import BLIND, sees_reading
 from pages.shared.messages import escape, show_errors
 from pages.shared.models import headline_title
 from pages.shared.render import label_map, whole_reading
@@ -62,6 +63,9 @@ def case_pair(workspace: Workspace, project: Project, row: dict[str, Any], paylo
             other = workspace.reference_of(project.id).get(case.id)
         if first is None or other is None:
             st.caption("One of the two readings is gone; compare again.")
+            return
+        if not (sees_reading(first) and sees_reading(other)):
+            st.caption(BLIND)
             return
         value = row["scores"].get(TASKS[project.task].headline_metric)
         words = "" if value is None else f" · {headline_title(project.task)} {value:.3f}"

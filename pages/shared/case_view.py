@@ -16,7 +16,7 @@ from core.readings.export import Exporter, ExportItem
 from core.readings.exporters import BOX_EXPORTERS, MASK_EXPORTERS
 from core.readings.reading import Boxes
 from core.tasks import TASKS
-from pages.shared.blind import sees_others
+from pages.shared.blind import BLIND, sees_others
 from pages.shared.box_view import object_table
 from pages.shared.messages import escape, show_errors
 from pages.shared.pickers import CASE_LIMIT
@@ -105,7 +105,7 @@ def _pick_version(workspace: Workspace, project: Project, case: Case, key: str) 
     known = workspace.list_versions(case.id)
     if not sees_others(project, case.id):
         known = [version for version in known if version.kind == "model"]
-        st.caption("Readers of this project are blind to each other: read this case to see what others saw.")
+        st.caption(BLIND)
     names = sorted({version.reader_name for version in known})
     if not names:
         st.caption("Nobody has read this case yet.")

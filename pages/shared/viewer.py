@@ -22,6 +22,7 @@ from core.types import Label
 from core.workspace.access import Access, expiry, sign
 from pages.shared.facts import image_facts
 from pages.shared.modules import VIEWER, module_digest
+from pages.shared.state import user_name
 
 if TYPE_CHECKING:
     from core.workspace.records import Case
@@ -229,4 +230,5 @@ def token_for(workspace: Workspace, case: Case, reader: str, can_mark: bool) -> 
     """Return a token for a case, bound to this browser session."""
     context = get_script_run_ctx()
     session = context.session_id if context is not None else ""
-    return sign(workspace.token, Access(case.id, case.image_id, reader, session, can_mark, expiry()))
+    access = Access(case.id, case.image_id, reader, session, can_mark, expiry(), user_name())
+    return sign(workspace.token, access)

@@ -92,3 +92,14 @@ def test_worst_plane() -> None:
     other[3, :2] = 1
     other[1, 0, 0] = 1
     assert worst_plane(first, other) == 3
+
+
+def test_blind_readers_see_the_numbers_but_not_the_picture(
+    open_page: OpenPage, store: Workspace, project: Project
+) -> None:
+    fill(store, project)
+    store.set_blind(project.id, True)
+    score(store, EvaluatePayload(project=project.id, reader="Ben"))
+    app = open_page(PAGE, project=project.id)
+    app.selectbox(key=f"compare_first_{project.id}").set_value("Ben").run()
+    assert not app.exception and "blind to each other" in texts(app)

@@ -107,3 +107,22 @@ def test_the_shelf_keeps_what_fits(store: Workspace, case: Case) -> None:
     for version in versions:
         shelf.load(store, version)
     assert shelf.load(store, versions[0]) is not first
+
+
+def test_blind_readers_are_refused_until_they_have_read(
+    client: TestClient, store: Workspace, case: Case, token: Token
+) -> None:
+    store.set_blind(case.project_id, True)
+    bob = store.save_reading(case.id, "Bob", square(case.info.spatial_shape, 1, 3))
+    net = store.save_reading(case.id, "net", square(case.info.spatial_shape, 1, 4), kind="model")
+    looking = token(case, "", can_mark=False, person="Ada")
+    routes = [f"/api/readings/{bob.id}/{part}" for part in ("summary", "slices/0", "slices/0.png", "boxes")]
+    for headers in (looking, token(case), token(case, "", can_mark=False)):
+        answers = [client.get(route, headers=headers) for route in routes]
+        assert {answer.status_code for answer in answers} <= {403, 404} and answers[0].status_code == 403
+        assert "blind" in answers[0].json()["error"]
+    assert client.get(f"/api/readings/{net.id}/summary", headers=looking).status_code == 200
+    assert client.get(routes[0], headers=token(case, "Bob")).status_code == 200
+    assert client.get(routes[0], headers=token(case, "Bob (2)", person="Bob")).status_code == 200
+    store.save_reading(case.id, "Ada", square(case.info.spatial_shape, 2, 3))
+    assert client.get(routes[0], headers=looking).status_code == 200
