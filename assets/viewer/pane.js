@@ -120,14 +120,16 @@ export class Pane {
     return [{ side: this.sides[0], from: 0, to: at }, { side: this.sides[1], from: at, to: this.camera.width }];
   }
 
-  /** Draw what is out of date. */
+  /** Draw what is out of date; tells whether anything was. */
   draw() {
     const { image, marks, lines } = this.dirty;
+    if (!(image || marks || lines)) return false;
     this.dirty = { image: false, marks: null, lines: false };
     if (image) this.#drawImage();
     if (marks) this.#drawMarks(marks);
     if (image || lines) this.#drawLines();
     if (image || lines) this.#drawText();
+    return true;
   }
 
   view(side) {

@@ -182,13 +182,18 @@ export class Viewer {
   // --- drawing --------------------------------------------------------------------------------------------------
 
   /** Draw before the next picture of the screen. */
+  /** The first change of a frame is drawn at once, while the screen is waited for; later ones with the next frame. */
   schedule() {
     if (this.frame) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
-      for (const pane of this.panes) pane.draw();
-      this.drawn = performance.now();
+      this.#draw();
     });
+    queueMicrotask(() => this.#draw());
+  }
+
+  #draw() {
+    if (this.panes.filter((pane) => pane.draw()).length) this.drawn = performance.now();
   }
 
   measure() {

@@ -1,6 +1,7 @@
 // Values to shades of grey by the DICOM linear function, bit for bit as core/imaging/windows.py does it.
 
 const EXACT_BELOW = 256; // width under which float images follow LINEAR_EXACT
+const SPARE = 2; // values beside the window that are calculated, too
 const OPAQUE = 0xff000000;
 const f32 = Math.fround;
 
@@ -77,10 +78,17 @@ export class Painter {
     const [size, offset] = found;
     const table = this.table ?? new Uint32Array(size);
     const shade = shadeOf(this.facts.stored, window);
-    for (let i = 0; i < size; i++) {
+    const entry = (i) => {
       const grey = inverted ? 255 - shade(i - offset) : shade(i - offset);
-      table[i] = OPAQUE | (grey << 16) | (grey << 8) | grey;
-    }
+      return OPAQUE | (grey << 16) | (grey << 8) | grey;
+    };
+    // Beyond the window there is nothing to calculate.
+    const low = window.center - window.width / 2 + offset;
+    const from = Math.min(Math.max(Math.floor(low) - SPARE, 0), size);
+    const to = Math.min(Math.max(Math.ceil(low + window.width) + SPARE, from), size);
+    table.fill(entry(0), 0, from);
+    for (let i = from; i < to; i++) table[i] = entry(i);
+    table.fill(entry(size - 1), to);
     this.table = table;
     this.offset = offset;
   }

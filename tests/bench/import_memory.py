@@ -123,16 +123,22 @@ def _import(queue: JobQueue, folder: Path, server_pid: int) -> Seen:
         worker = queue.get(job.id).pid
         if worker is not None:
             _look_at_worker(worker, seen)
-        if not seen.view_seconds and (cases := workspace.list_cases(project.id, limit=1)):
-            arrived = time.perf_counter()
-            workspace.load_image(cases[0]).plane(0).max()
-            seen.view_seconds = time.perf_counter() - arrived + LOOK_SECONDS
+        _look_at_case(workspace, project.id, seen)
         time.sleep(LOOK_SECONDS)
     seen.seconds = time.perf_counter() - begun
+    _look_at_case(workspace, project.id, seen)  # a case that came with the end
     done = queue.get(job.id)
     if done.state != "done" or done.result is None or done.result["skipped"]:
         raise AssertionError(f"the import ended as {done.state}: {done.error} {done.result}")
     return seen
+
+
+def _look_at_case(workspace: Workspace, project_id: int, seen: Seen) -> None:
+    """Note how long it takes from a case's arrival, seen at the next look, to values of a plane."""
+    if not seen.view_seconds and (cases := workspace.list_cases(project_id, limit=1)):
+        arrived = time.perf_counter()
+        workspace.load_image(cases[0]).plane(0).max()
+        seen.view_seconds = time.perf_counter() - arrived + LOOK_SECONDS
 
 
 def _look_at_worker(pid: int, seen: Seen) -> None:
