@@ -41,7 +41,8 @@ IMAGE_HELP = (
 )
 MASK_HELP = (
     "Labels named like their images (a common ending such as _mask is fine): masks as PNG, TIFF, NIfTI; COCO JSON, "
-    "Pascal VOC XML, YOLO text, a CSV table of boxes; or a zip of them."
+    "Pascal VOC XML, YOLO text, a CSV table of boxes or of classes; or a zip of them. DICOM segmentations come in with "
+    "the images."
 )
 TABLE_HELP = (
     "One row an image: a column with the file name, and one with the patient, so that patients stay together."
@@ -56,6 +57,7 @@ HIDE_HELP = (
     "else they say about a person. Tick this when the names of these files name patients, too."
 )
 SHOWN = 8
+SHOWN_REMARKS = 5
 MAX_CAPTION = 28
 
 
@@ -290,7 +292,9 @@ def show_result(result: dict[str, Any], names: list[str]) -> None:
             column_config={"file": st.column_config.TextColumn(width="medium")},
         )
     warnings = result.get("warnings") or []
-    if warnings:
+    for warning in warnings[:SHOWN_REMARKS]:
+        st.warning(escape(warning))
+    if len(warnings) > SHOWN_REMARKS:
         with st.expander(f"{count_words(len(warnings), 'remark', 'remarks')} on what came in"):
             st.dataframe({"remark": warnings}, hide_index=True, alt="Remarks on imported files")
     if cases:
