@@ -47,6 +47,10 @@ DEMOS = (
         "Demo: counting blood cells (synthetic)", "blood smear", blood_smear, patients=8, per_patient=2,
         task="detection",
     ),
+    Demo(
+        "Demo: finer ultrasound (synthetic)", "ultrasound", ultrasound, patients=8, per_patient=2,
+        task="super_resolution",
+    ),
 )  # fmt: skip
 
 
@@ -66,7 +70,8 @@ def run_demo(context: JobContext) -> dict[str, Any]:
 def _make(context: JobContext, demo: Demo, demo_number: int) -> int:
     workspace = context.workspace
     phantoms = [demo.make(1000 * demo_number + seed) for seed in range(demo.patients * demo.per_patient)]
-    project = workspace.create_project(demo.name, demo.task, phantoms[0].labels)
+    images_are_truth = TASKS[demo.task].image_truth is not None
+    project = workspace.create_project(demo.name, demo.task, () if images_are_truth else phantoms[0].labels)
     for number, phantom in enumerate(phantoms):
         context.raise_if_stopped()
         patient = f"synthetic-{demo_number}-{number // demo.per_patient + 1}"
@@ -79,7 +84,10 @@ def _make(context: JobContext, demo: Demo, demo_number: int) -> int:
 
 def _add(context: JobContext, project: Project, new: NewCase, phantom: Phantom) -> None:
     case = context.workspace.add_case(project.id, new)
-    truth = TRUTHS[TASKS[project.task].reading_kind](phantom)
+    kind = TASKS[project.task].reading_kind
+    if kind not in TRUTHS:
+        return  # the images themselves are the truth
+    truth = TRUTHS[kind](phantom)
     context.workspace.save_reading(case.id, READER, truth, note="exact truth", actor="demo")
 
 

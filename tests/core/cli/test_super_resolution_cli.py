@@ -47,3 +47,60 @@ def test_the_whole_way(sightline: Run, tmp_path: Path) -> None:
     assert refused.code == 1
     assert "makes grey images finer" in refused.err + refused.out
     assert sightline("evaluate", "Fine", "--reader", "nobody", "--json").code == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_judge_reads_what_was_restored(sightline: Run, tmp_path: Path) -> None:
+    """A segmentation model's readings of bicubic and restored images are held against those of the true ones."""
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        mask = np.zeros((96, 96), np.uint8)
+        mask[20 + 3 * number : 70, 15:75] = 1
+        picture = np.clip(60 + 120 * mask + rng.normal(0, 12, mask.shape), 0, 255).astype(np.uint8)
+        for folder, array in (("images", picture), ("masks", mask)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(array).save(tmp_path / folder / f"t{number}.png")
+    made = ("project", "create", "Fine", "--task", "super-resolution"), (
+        "project", "create", "Marks", "--task", "segmentation", "--labels", "thing",
+    )  # fmt: skip
+    imports = ("import", "Fine", tmp_path / "images"), (
+        "import", "Marks", tmp_path / "images", "--labels", tmp_path / "masks",
+    )  # fmt: skip
+    small = [f"--set={pair}" for pair in ("scale=2", "blocks=1", "features=8", "patch=16", "batch_size=4")]
+    tiny = [f"--set={pair}" for pair in ("architecture=classic_unet", "base_features=8", "input_size=64")]
+    trainings = ("train", "Fine", "--epochs", "1", "--set=minutes=0", "--name", "net", *small), (
+        "train", "Marks", "--epochs", "2", "--set=minutes=0", "--name", "judge", *tiny,
+    )  # fmt: skip
+    for words in (*made, *imports, *trainings):
+        done = sightline(*words)
+        assert done.code == 0, (words, done.err)
+    result = sightline("evaluate", "Fine", "--reader", "net", "--judge", "judge", "--json").json
+    assert result["judge"] == "judge"
+    for key in ("judged_dice", "judged_dice_bicubic"):
+        assert 0 <= result["metrics"][key]["value"] <= 1
+    refused = sightline("evaluate", "Fine", "--reader", "net", "--judge", "net")
+    assert refused.code == 1 and "a judge segments or detects" in refused.err
+
+
+@pytest.mark.timeout(900)
+def test_real_pairs_are_learnt_from(sightline: Run, tmp_path: Path) -> None:
+    """Coarse images come in with finer ones of the same names; training takes these as the truth."""
+    for number in range(6):
+        fine = texture(number, (96, 96))
+        for folder, array in (("coarse", fine[::2, ::2]), ("fine", fine)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(np.ascontiguousarray(array)).save(tmp_path / folder / f"t{number}.png")
+    assert sightline("project", "create", "Pairs", "--task", "super-resolution").code == 0
+    done = sightline("import", "Pairs", tmp_path / "coarse", "--labels", tmp_path / "fine", "--json")
+    assert done.code == 0, done.err
+    assert done.json["cases"] == done.json["readings"] == 6
+    small = [f"--set={pair}" for pair in ("degradation=pairs", "scale=2", "blocks=1", "features=8", "patch=16")]
+    words = ("--epochs", "1", "--set=minutes=0", "--name", "net", *small)
+    trained = sightline("train", "Pairs", *words, "--json")
+    assert trained.code == 0, trained.err
+    done = sightline("predict", "net", "--project", "Pairs", "--json")
+    assert done.code == 0, done.err
+    result = sightline("evaluate", "Pairs", "--reader", "net", "--json")
+    assert result.code == 0, result.err
+    assert result.json["n_cases"] == 6 and np.isfinite(result.json["metrics"]["psnr"]["value"])
