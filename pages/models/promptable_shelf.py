@@ -61,7 +61,7 @@ def _train(project: Project) -> None:
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
         name = st.text_input("Name", f"{project.name} clicks"[:60], max_chars=60, width=320)
-        minutes = st.number_input("Minutes", 1.0, 240.0, 10.0, 1.0, width=140)
+        minutes = st.number_input("Minutes of training", 1.0, 240.0, 10.0, 1.0, width=140)
         busy = bool(jobs) and jobs[0].state in ACTIVE
         if st.form_submit_button("Train a click network", disabled=busy):
             payload = PromptPayload(project=project.id, name=name.strip(), minutes=float(minutes))

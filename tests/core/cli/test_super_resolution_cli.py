@@ -95,7 +95,9 @@ def test_real_pairs_are_learnt_from(sightline: Run, tmp_path: Path) -> None:
     done = sightline("import", "Pairs", tmp_path / "coarse", "--labels", tmp_path / "fine", "--json")
     assert done.code == 0, done.err
     assert done.json["cases"] == done.json["readings"] == 6
-    small = [f"--set={pair}" for pair in ("degradation=pairs", "scale=2", "blocks=1", "features=8", "patch=16")]
+    small = [
+        f"--set={pair}" for pair in ("degradation=pairs", "scale=2", "blocks=1", "features=8", "patch=16")
+    ]
     words = ("--epochs", "1", "--set=minutes=0", "--name", "net", *small)
     trained = sightline("train", "Pairs", *words, "--json")
     assert trained.code == 0, trained.err

@@ -55,6 +55,7 @@ def make_discs(workspace: Workspace) -> None:
         workspace.save_reading(case.id, "annotator", Mask(truth))
 
 
+@pytest.mark.slow
 def test_kill_9_of_worker_and_runner_costs_nothing(
     queue: JobQueue,
     project: None,
