@@ -20,6 +20,7 @@ from scipy import stats
 from skimage.io import imread
 
 from core.assist.suggest import Candidate, rank_cases, sign_image, unsureness
+from core.learning.devices import autocast_for
 from core.readings.reading import Mask
 from core.tasks.segmentation.losses import build_loss
 from core.tasks.segmentation.networks import build_network
@@ -64,7 +65,7 @@ def _train(pictures: list[Picture], seed: int) -> torch.nn.Module:
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     spec = NetworkSpec(architecture="classic_unet", in_channels=3, classes=2, levels=4, base_features=12)
-    network, loss = build_network(spec), build_loss("dice_ce", 2)
+    network, loss = build_network(spec).to(memory_format=torch.channels_last), build_loss("dice_ce", 2)
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=STEPS)
@@ -74,7 +75,9 @@ def _train(pictures: list[Picture], seed: int) -> torch.nn.Module:
         images = np.stack([_turned(one.pixels, turn) for one, turn in zip(chosen, turns, strict=True)])
         targets = np.stack([_turned(one.mask, turn) for one, turn in zip(chosen, turns, strict=True)])
         optimizer.zero_grad()
-        loss(network(torch.from_numpy(images)), torch.from_numpy(targets)).backward()
+        with autocast_for("cpu"):
+            logits = network(torch.from_numpy(images).to(memory_format=torch.channels_last))
+        loss(logits.float(), torch.from_numpy(targets)).backward()
         optimizer.step()
         schedule.step()
     return network.eval()
@@ -88,10 +91,11 @@ def _turned(array: np.ndarray, turn: tuple[int, bool]) -> np.ndarray:
 def _probabilities(network: torch.nn.Module, pictures: list[Picture]) -> np.ndarray:
     """Return the foreground's probability of every picture."""
     parts = []
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast_for("cpu"):
         for first in range(0, len(pictures), 16):
             batch = torch.from_numpy(np.stack([one.pixels for one in pictures[first : first + 16]]))
-            parts.append(network(batch).softmax(1)[:, 1].numpy())
+            logits = network(batch.to(memory_format=torch.channels_last))
+            parts.append(logits.float().softmax(1)[:, 1].numpy())
     return np.concatenate(parts)
 
 
