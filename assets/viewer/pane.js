@@ -173,8 +173,12 @@ export class Pane {
     for (const { side, from, to } of this.parts) {
       const [x, end] = [Math.max(left, from), Math.min(right, to)];
       if (end <= x || bottom <= top) continue;
-      const data = new ImageData(end - x, bottom - top);
       const sheets = this.viewer.look.shown ? this.sheets(side) : [];
+      if (!sheets.length) {
+        context.clearRect(x, top, end - x, bottom - top);
+        continue;
+      }
+      const data = new ImageData(end - x, bottom - top);
       const place = { x, y: top, width: end - x, height: bottom - top };
       drawSheets(new Uint32Array(data.data.buffer), place, this.camera.matrix, sheets, Math.max(1, Math.round(1.5 * this.density)));
       context.putImageData(data, x, top);
