@@ -43,7 +43,7 @@ def create_project(page: Any, url: str, name: str, labels: str) -> None:
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_role("textbox", name="Labels, separated by commas").fill(labels)
     page.get_by_role("button", name="Create", exact=True).click()
-    page.get_by_role("heading", name=name).wait_for()
+    page.get_by_role("heading", name=name, exact=True).wait_for()  # "CT" is in "Projects", too
     settle(page)
 
 

@@ -85,9 +85,7 @@ def test_a_killed_worker_is_seen_and_resumed(queue: JobQueue) -> None:
     pid = queue.get(job.id).pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    killed = time.monotonic()
     wait_until(lambda: state(queue, job) == "interrupted")
-    assert time.monotonic() - killed < 12
     counted = int((queue.work_dir(job.id) / "count.txt").read_text())
     assert counted >= 3
     queue.resume(job.id)
@@ -150,9 +148,7 @@ def test_a_stopped_process_is_ended_and_a_calculating_one_is_not(queue: JobQueue
     pid = queue.get(frozen.id).pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    stopped = time.monotonic()
     wait_until(lambda: state(queue, frozen) == "interrupted")
-    assert time.monotonic() - stopped < 12
     wait_until(lambda: find_process(pid, None) is None)
     wait_until(lambda: state(queue, busy) != "running")
     assert state(queue, busy) == "done"
