@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from core.assist.levels import measure_levels, to_rgb_bytes
 from core.assist.prompting import BOTTOM_RIGHT, NEGATIVE, PADDING, POSITIVE, TOP_LEFT
+from core.readings.instances import instance_map
 from core.readings.reading import Boxes, Mask, Reading
-from core.types import Array, Image
+from core.types import Array, Image, ImageInfo
 
 MOST_PX = 2048  # longer side of a plane that is kept; larger ones are reduced
 PLANES_PER_CASE = 12
@@ -59,44 +60,35 @@ def planes_of(read: Iterable[tuple[Image, Reading]], rng: np.random.Generator) -
     planes: list[Plane] = []
     size = 0
     for image, reading in read:
-        found = [index for index in range(image.info.slices) if _has_objects(reading, index)]
-        chosen = rng.permutation(found)[:PLANES_PER_CASE].tolist()
-        levels = measure_levels(image) if chosen else None
-        for index in sorted(chosen):
-            assert levels is not None  # noqa: S101 - there is a plane
-            plane = _plane(to_rgb_bytes(image.plane(index), levels), _objects(reading, index, image))
-            if len(plane.numbers):
-                planes.append(plane)
-                size += plane.rgb.nbytes + plane.objects.nbytes
+        sheets = _sheets(reading, image.info)
+        marked = np.flatnonzero(sheets.any(axis=(1, 2)))
+        levels = measure_levels(image)
+        for index in sorted(rng.permutation(marked)[:PLANES_PER_CASE].tolist()):
+            plane = _plane(to_rgb_bytes(image.plane(index), levels), _pieces(sheets[index]))
+            planes.append(plane)
+            size += plane.rgb.nbytes + plane.objects.nbytes
         if size > MOST_BYTES:
             break
-    return planes
+    return [plane for plane in planes if len(plane.numbers)]
 
 
-def _has_objects(reading: Reading, index: int) -> bool:
+def _sheets(reading: Reading, info: ImageInfo) -> Array:
+    """Return (slices, rows, columns) with a number for each label or object; empty where nothing has a mask."""
+    shape = (info.slices, *info.spatial_shape[-2:])
     if isinstance(reading, Mask):
-        array = reading.array
-        return bool((array if array.ndim == 2 else array[index]).any())
-    return isinstance(reading, Boxes) and reading.crops is not None and bool((reading.planes == index).any())
+        return reading.array.reshape(shape)
+    if isinstance(reading, Boxes) and reading.crops is not None:
+        return instance_map(reading, info)[0].reshape(shape)
+    return np.zeros(shape, np.uint8)
 
 
-def _objects(reading: Reading, index: int, image: Image) -> Array:
-    """Number the objects of a plane: pieces of a label that hang together, or what a box holds."""
-    sheet = np.zeros(image.info.spatial_shape[-2:], np.int32)
-    if isinstance(reading, Boxes):
-        assert reading.crops is not None  # noqa: S101 - _has_objects has looked
-        for number in np.flatnonzero(reading.planes == index):
-            left, top = np.floor(reading.box_xyxy[number, :2]).astype(int)
-            crop = reading.crops[number]
-            sheet[top : top + crop.shape[0], left : left + crop.shape[1]][crop] = number + 1
-        return sheet
-    assert isinstance(reading, Mask)  # noqa: S101
-    plane = reading.array if reading.array.ndim == 2 else reading.array[index]
-    for label in np.unique(plane[plane > 0]):
-        count, pieces = cv2.connectedComponents((plane == label).astype(np.uint8), connectivity=8)
-        sheet = np.where(pieces > 0, pieces + int(sheet.max()), sheet)
-        del count
-    return sheet
+def _pieces(sheet: Array) -> Array:
+    """Number the parts of each number that hang together."""
+    objects = np.zeros(sheet.shape, np.int32)
+    for number in np.unique(sheet[sheet > 0]):
+        pieces = cv2.connectedComponents((sheet == number).astype(np.uint8), connectivity=8)[1]
+        objects = np.where(pieces > 0, pieces + int(objects.max()), objects)
+    return objects
 
 
 def _plane(rgb: Array, objects: Array) -> Plane:

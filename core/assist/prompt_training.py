@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.assist.prompt_network import IMAGE_PX, PromptModel, to_onnx
+from core.assist.prompt_network import IMAGE_PX, PromptModel
 from core.assist.prompt_samples import Plane, Prompt, Sample, correction, cut_sample, first_prompt, vary
-from core.assist.promptables import PromptCard, write_promptable
+from core.assist.promptables import PromptCard
 from core.errors import JobStopped, TrainingError
 from core.learning.devices import autocast_for, seed_everything
 from core.learning.ema import WeightAverage
@@ -93,10 +92,9 @@ def train_promptable(
     return model, validate(model, request.val, request.seed) | {"steps": float(step)}
 
 
-def keep_promptable(model: PromptModel, home: Path, name: str, facts: dict[str, Any]) -> PromptCard:
-    """Write a trained network into a home; see ``promptables.write_promptable``."""
-    encoder, decoder = to_onnx(model)
-    return write_promptable(home, PromptCard(name, IMAGE_PX, MEAN, STD, facts=facts), encoder, decoder)
+def card_of(name: str, facts: dict[str, Any]) -> PromptCard:
+    """Return the card of a network trained here."""
+    return PromptCard(name, IMAGE_PX, MEAN, STD, facts=facts)
 
 
 def _draw(planes: Sequence[Plane], rng: np.random.Generator) -> list[Sample]:

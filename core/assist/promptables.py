@@ -17,7 +17,7 @@ import zipfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import IO, Any
+from typing import Any
 
 from core.errors import Conflict, NotFound, StorageError, WeightsError
 
@@ -28,7 +28,6 @@ MAX_NETWORK_BYTES = 2 * 2**30  # what one ONNX file can hold
 MAX_CARD_BYTES = 2**20
 NAME = re.compile(r"[\w][\w .()+-]{0,59}")
 SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, of values 0 to 255
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -121,37 +120,39 @@ def checked_files(home: Path, name: str) -> tuple[PromptCard, bytes, bytes]:
     return card, encoder, decoder
 
 
-def add_promptable(zip_path: Path, home: Path, name: str) -> PromptCard:
-    """Take a network in from a zip file, try it on an empty picture, and keep it.
+def unpack_promptable(zip_path: Path, name: str) -> tuple[PromptCard, bytes, bytes]:
+    """Return card, encoder and decoder of a zip file; nothing has been run of it yet.
+
+    Args:
+        zip_path: the file.
+        name: what the network shall be called, whatever its card says.
 
     Raises:
-        WeightsError: when the zip holds no network that can be run here.
-        Conflict: when the name is taken.
-        StorageError: when the disk cannot take it.
+        WeightsError: when it is no zip of a network.
     """
-    with zipfile_of(zip_path) as archive:
-        members = {kind: _member(archive, kind, zip_path.name) for kind in ("encoder", "decoder")}
-        cards = [one for one in archive.namelist() if Path(one).name == CARD]
-        told = _card_from_text(_text(archive, cards[0]), name) if cards else PromptCard(name)
-        contents = [_content(archive, members[kind]) for kind in ("encoder", "decoder")]
-    return write_promptable(home, replace(told, name=name), contents[0], contents[1])
+    try:
+        with zipfile.ZipFile(zip_path) as archive:
+            encoder, decoder = (_member(archive, kind, zip_path.name) for kind in ("encoder", "decoder"))
+            cards = [one for one in archive.infolist() if Path(one.filename).name == CARD]
+            text = _content(archive, cards[0], MAX_CARD_BYTES).decode("utf-8", "replace") if cards else "{}"
+            card = replace(_card_from_text(text, name), name=name)
+            contents = [_content(archive, member, MAX_NETWORK_BYTES) for member in (encoder, decoder)]
+            return card, contents[0], contents[1]
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{zip_path.name} is damaged or no zip file; put encoder.onnx and decoder.onnx of the network into one."
+        ) from error
 
 
 def write_promptable(home: Path, card: PromptCard, encoder: bytes, decoder: bytes) -> PromptCard:
-    """Try a network on an empty picture and keep it; the folder appears whole or not at all.
+    """Keep a network that was tried out (see ``core.assist.prompting``); the folder appears whole or not at all.
 
     Raises:
-        WeightsError: when it cannot be run here.
         Conflict: when the name is taken.
         StorageError: when the disk cannot take it.
     """
-    from core.assist.prompting import PromptNetwork
-
     hashes = [hashlib.sha256(content).hexdigest() for content in (encoder, decoder)]
     card = replace(card, encoder_sha256=hashes[0], decoder_sha256=hashes[1])
-    network = PromptNetwork(card, encoder, decoder)
-    network.try_out()
-    card = network.card
     folder = folder_of(home, card.name)
     if folder.exists():
         raise Conflict(f"A promptable network named {card.name} is there already; choose another name.")
@@ -206,20 +207,6 @@ def export_promptable(home: Path, name: str, zip_path: Path) -> Path:
     return zip_path
 
 
-def zipfile_of(path: Path) -> zipfile.ZipFile:
-    """Open a zip file.
-
-    Raises:
-        WeightsError: when it is none.
-    """
-    try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise WeightsError(
-            f"{path.name} is no zip file; put encoder.onnx and decoder.onnx of the network into one."
-        ) from error
-
-
 def _member(archive: zipfile.ZipFile, kind: str, name: str) -> zipfile.ZipInfo:
     found = [one for one in archive.infolist() if re.search(rf"{kind}[^/]*\.onnx$", one.filename.lower())]
     if len(found) != 1:
@@ -230,32 +217,14 @@ def _member(archive: zipfile.ZipFile, kind: str, name: str) -> zipfile.ZipInfo:
     return found[0]
 
 
-def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
     """Return a member's bytes, whatever size the directory of the zip claims."""
-    try:
-        with archive.open(member) as source:
-            return _read_within(source, MAX_NETWORK_BYTES, member.filename)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise WeightsError(
-            f"{Path(member.filename).name} in the zip is damaged; make the zip again."
-        ) from error
-
-
-def _text(archive: zipfile.ZipFile, name: str) -> str:
-    with archive.open(name) as source:
-        return _read_within(source, MAX_CARD_BYTES, name).decode("utf-8", "replace")
-
-
-def _read_within(source: IO[bytes], limit: int, name: str) -> bytes:
-    parts, size = [], 0
-    while chunk := source.read(_CHUNK):
-        size += len(chunk)
-        if size > limit:
-            raise WeightsError(
-                f"{Path(name).name} in the zip is larger than {limit // 2**20} MiB; it is refused."
-            )
-        parts.append(chunk)
-    return b"".join(parts)
+    with archive.open(member) as source:
+        content = source.read(limit + 1)
+    if len(content) > limit:
+        name = Path(member.filename).name
+        raise WeightsError(f"{name} in the zip is larger than {limit // 2**20} MiB; it is refused.")
+    return content
 
 
 def _card_from_text(text: str, name: str) -> PromptCard:

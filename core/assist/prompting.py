@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from core.assist.levels import FloatArray
 from core.assist.marks import Clicks, Proposal, Shape
-from core.assist.promptables import PromptCard
+from core.assist.promptables import PromptCard, unpack_promptable, write_promptable
 from core.assist.tiles import Region, whole_plane
 from core.errors import WeightsError
 from core.types import Array
@@ -190,6 +191,24 @@ class PromptNetwork:
             mask = cv2.resize(mask, (side, side), interpolation=cv2.INTER_LINEAR)[:rows, :columns]
             mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(mask, np.float32)
+
+
+def add_promptable(zip_path: Path, home: Path, name: str) -> PromptCard:
+    """Take a network in from a zip file, try it on an empty picture, and keep it.
+
+    Raises:
+        WeightsError: when the zip holds no network that can be run here.
+        Conflict: when the name is taken.
+        StorageError: when the disk cannot take it.
+    """
+    return keep_promptable(home, *unpack_promptable(zip_path, name))
+
+
+def keep_promptable(home: Path, card: PromptCard, encoder: bytes, decoder: bytes) -> PromptCard:
+    """Try a network on an empty picture and keep it; raises as ``add_promptable``."""
+    network = PromptNetwork(card, encoder, decoder)
+    network.try_out()
+    return write_promptable(home, network.card, encoder, decoder)
 
 
 def propose_prompted(

@@ -7,13 +7,8 @@ from typing import Annotated
 
 import typer
 
-from core.assist.promptables import (
-    add_promptable,
-    export_promptable,
-    list_promptables,
-    remove_promptable,
-)
-from core.cli.console import Console, HomeOption, JsonOption, console, table
+from core.assist.promptables import export_promptable, list_promptables, remove_promptable
+from core.cli.console import HomeOption, JsonOption, console, table
 from core.cli.data import ProjectArgument
 from core.cli.learn import ensure_split
 from core.errors import SightlineError
@@ -62,8 +57,11 @@ def add_command(
     as_json: JsonOption = False,
 ) -> None:
     """Take in a network such as an ONNX export of SAM or MobileSAM; one that cannot be run is refused."""
+    from core.assist.prompting import add_promptable
+
     with console(home, as_json) as out:
-        _check_file(file, out)
+        if not file.is_file():
+            raise SightlineError(f"There is no file {file}; check the path.")
         card = add_promptable(file, out.workspace.home, name or file.stem)
         out.result({"network": card.name, "side": card.image_px}, f"Clicks can follow {card.name} now.")
 
@@ -87,8 +85,3 @@ def remove_command(name: NameArgument, home: HomeOption = None, as_json: JsonOpt
     with console(home, as_json) as out:
         remove_promptable(out.workspace.home, name)
         out.result({"removed": name}, f"Network {name} is deleted.")
-
-
-def _check_file(file: Path, out: Console) -> None:
-    if not file.is_file():
-        raise SightlineError(f"There is no file {file}; check the path.")

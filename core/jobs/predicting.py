@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from core.errors import LabelError, SightlineError, StorageError, WeightsError
 from core.imaging.found import Skipped
+from core.imaging.headers import Headers
 from core.imaging.profiles import Profile
 from core.imaging.scan import scan
 from core.jobs.context import JobContext
@@ -23,9 +25,8 @@ from core.tasks.task import PredictOptions
 from core.types import Label
 from core.workspace.records import Model
 
-REFERRING = (
-    "dicom-seg",
-)  # formats that name the files they were made from, patient and study as these have them
+# Formats that name the files they were made from, patient and study as these have them.
+REFERRING = ("dicom-seg",)
 
 
 def run_prediction(context: JobContext) -> dict[str, Any]:
@@ -114,6 +115,11 @@ def exporter_of(task_name: str, file_format: str | None) -> Exporter:
     return exporters[file_format]
 
 
+def _kept(headers: Headers | None) -> Headers | None:
+    """Return headers that are open already."""
+    return headers
+
+
 def predict_files(
     package_dir: Path, request: FileRequest, work_dir: Path, on_file: Callable[[str], None]
 ) -> FilePrediction:
@@ -159,7 +165,7 @@ def predict_files(
                 str(card["name"]),
                 found.source,
                 by_model=True,
-                load_headers=lambda kept=found.headers: kept,  # type: ignore[misc]
+                load_headers=partial(_kept, found.headers),
             )
 
     try:

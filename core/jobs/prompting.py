@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from core.assist.promptables import add_promptable, folder_of
+from core.assist.promptables import folder_of
 from core.errors import Conflict
 from core.jobs.context import JobContext
 from core.jobs.payloads import PromptPayload
@@ -20,8 +20,10 @@ SEED = 0
 
 def run_prompt_training(context: JobContext) -> dict[str, Any]:
     """Train the small network on the reference's objects in train, try it on those in val, and keep it."""
+    from core.assist.prompt_network import to_onnx
     from core.assist.prompt_samples import planes_of
-    from core.assist.prompt_training import PromptTraining, keep_promptable, train_promptable
+    from core.assist.prompt_training import PromptTraining, card_of, train_promptable
+    from core.assist.prompting import keep_promptable
     from core.learning.devices import pick_device
 
     payload = PromptPayload.model_validate(context.job.payload)
@@ -47,7 +49,7 @@ def run_prompt_training(context: JobContext) -> dict[str, Any]:
         "minutes": payload.minutes,
         "metrics": metrics,
     }
-    card = keep_promptable(model, home, payload.name, facts)
+    card = keep_promptable(home, card_of(payload.name, facts), *to_onnx(model))
     return {"network": card.name, "metrics": metrics}
 
 
@@ -62,6 +64,8 @@ def _read(context: JobContext, items: Iterable[Any]) -> Iterator[tuple[Any, Any]
 
 def take_in(message: Message) -> Message:
     """Take in the zip file at ``path`` under ``name``, in the warm process: it is a stranger's."""
+    from core.assist.prompting import add_promptable
+
     values = message.values
     card = add_promptable(Path(str(values["path"])), load_settings().home_path, str(values["name"]))
     return Message({"name": card.name})

@@ -13,10 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from core.errors import FileRefused
-from core.readings.export import FORMULA_STARTS, safe_cell
+from core.readings.export import safe_cell
+from core.readings.label_table import Columns, header_of, own_text, table_rows
 from core.readings.objects import (
-    MAX_OBJECTS,
     FileImage,
     FileObject,
     LabelFile,
@@ -39,13 +38,12 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "slice": ("slice", "frame"),
 }
 NEEDED = ("file", "label", *CORNERS)
+TABLE = Columns(SYNONYMS, NEEDED)
 
 
 def is_box_table(text: str) -> bool:
     """Tell by its first line whether a text is a table of boxes."""
-    first = text.split("\n", 1)[0]
-    header = next(csv.reader([first], delimiter=delimiter_of(first)), [])
-    return set(NEEDED) <= set(places_of(header, SYNONYMS))
+    return set(NEEDED) <= set(TABLE.places(header_of(text)))
 
 
 def read_box_table(path: Path, name: str) -> LabelFile:
@@ -54,20 +52,9 @@ def read_box_table(path: Path, name: str) -> LabelFile:
     Raises:
         FileRefused: when it has not the columns of one.
     """
-    text = read_label_text(path, name)
     found, objects = LabelFile(), defaultdict[tuple[str, int | None], list[FileObject]](list)
-    try:
-        rows = csv.reader(io.StringIO(text), delimiter=delimiter_of(text.split("\n", 1)[0]))
-        places = places_of(next(rows, []), SYNONYMS)
-        missing = [column for column in NEEDED if column not in places]
-        if missing:
-            raise FileRefused(f"The table {name} has no column {missing[0]}; it needs {', '.join(NEEDED)}.")
-        for number, row in enumerate(rows, start=2):
-            if number > MAX_OBJECTS:
-                raise FileRefused(f"{name} has more than {MAX_OBJECTS:,} rows; split it.")
-            _take_row(row, places, (name, number), (objects, found.problems))
-    except csv.Error as error:
-        raise FileRefused(f"The table {name} cannot be read as CSV ({error}).") from error
+    for number, cells in table_rows(read_label_text(path, name), name, TABLE):
+        _take_row(cells, (name, number), (objects, found.problems))
     found.images = [
         FileImage(file, name, tuple(boxes), plane=plane) for (file, plane), boxes in objects.items()
     ]
@@ -75,12 +62,10 @@ def read_box_table(path: Path, name: str) -> LabelFile:
 
 
 def _take_row(
-    row: list[str],
-    places: dict[str, int],
+    cells: dict[str, str],
     at: tuple[str, int],
     into: tuple[dict[tuple[str, int | None], list[FileObject]], list[Problem]],
 ) -> None:
-    cells = {column: row[place].strip() if place < len(row) else "" for column, place in places.items()}
     objects, problems = into
     file, where = own_text(cells["file"]), f"row {at[1]}"
     if not any(cells.values()):
@@ -106,27 +91,6 @@ def _take_row(
         left, top, right, bottom = (corner or 0.0 for corner in corners)
         label = own_text(cells["label"])
         boxes.append(FileObject(label, where, box_xyxy=(left, top, right, bottom), score=score))
-
-
-def own_text(cell: str) -> str:
-    """Take off the apostrophe that ``safe_cell`` put before text that looks like a formula."""
-    return cell[1:] if cell.startswith("'") and cell[1:].lstrip(" ").startswith(FORMULA_STARTS) else cell
-
-
-def delimiter_of(line: str) -> str:
-    """Return what stands between the columns of a line."""
-    return max((",", ";", "\t"), key=line.count)
-
-
-def places_of(header: list[str], synonyms: dict[str, tuple[str, ...]]) -> dict[str, int]:
-    """Return column -> its place in a header, by the names that a column may have."""
-    lowered = [cell.strip().lower() for cell in header]
-    found = {}
-    for column, names in synonyms.items():
-        place = next((lowered.index(name) for name in names if name in lowered), None)
-        if place is not None:
-            found[column] = place
-    return found
 
 
 def table_text(images: Iterable[FileImage]) -> str:

@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import FileRefused, LabelError
+from core.errors import LabelError
 from core.readings.box_export import image_file
 from core.readings.box_table import SYNONYMS as BOX_SYNONYMS
-from core.readings.box_table import delimiter_of, own_text, places_of
 from core.readings.export import ExportItem, safe_cell, with_file_names, write_text
+from core.readings.label_table import Columns, header_of, own_text, table_rows
 from core.readings.label_values import LabelMap
 from core.readings.notes import WHOLE_IMAGE, Note
 from core.readings.object_readings import value_of
-from core.readings.objects import MAX_OBJECTS, FileImage, FileObject, LabelFile, Problem, read_label_text
+from core.readings.objects import FileImage, FileObject, LabelFile, Problem, read_label_text
 from core.types import ImageInfo, Label
 
 CLASSES_FILE = "classes.csv"
@@ -32,6 +32,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "slice": BOX_SYNONYMS["slice"],
 }
 NEEDED = ("file", "label")
+TABLE = Columns(SYNONYMS, NEEDED)
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,8 @@ class Classes:
 
 def is_class_table(text: str) -> bool:
     """Tell by its first line whether a text is a table of classes and nothing else."""
-    first = text.split("\n", 1)[0]
-    header = next(csv.reader([first], delimiter=delimiter_of(first)), [])
-    found = places_of(header, SYNONYMS)
+    header = header_of(text)
+    found = TABLE.places(header)
     return set(NEEDED) <= set(found) and len(found) == len(header)
 
 
@@ -61,24 +61,12 @@ def read_class_table(path: Path, name: str) -> LabelFile:
     Raises:
         FileRefused: when it has not the columns of one.
     """
-    text = read_label_text(path, name)
     found = LabelFile()
     classes = defaultdict[tuple[str, int | None], list[FileObject]](list)
-    try:
-        rows = csv.reader(io.StringIO(text), delimiter=delimiter_of(text.split("\n", 1)[0]))
-        places = places_of(next(rows, []), SYNONYMS)
-        missing = [column for column in NEEDED if column not in places]
-        if missing:
-            raise FileRefused(f"The table {name} has no column {missing[0]}; it needs {', '.join(NEEDED)}.")
-        for number, row in enumerate(rows, start=2):
-            if number > MAX_OBJECTS:
-                raise FileRefused(f"{name} has more than {MAX_OBJECTS:,} rows; split it.")
-            cells = {column: row[at].strip() if at < len(row) else "" for column, at in places.items()}
-            reason = _take_row(cells, f"row {number}", classes)
-            if reason is not None:
-                found.problems.append(Problem(f"{name}, row {number}", reason))
-    except csv.Error as error:
-        raise FileRefused(f"The table {name} cannot be read as CSV ({error}).") from error
+    for number, cells in table_rows(read_label_text(path, name), name, TABLE):
+        reason = _take_row(cells, f"row {number}", classes)
+        if reason is not None:
+            found.problems.append(Problem(f"{name}, row {number}", reason))
     found.images = [
         FileImage(file, name, tuple(some), plane=plane) for (file, plane), some in classes.items()
     ]

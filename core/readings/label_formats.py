@@ -20,15 +20,14 @@ LabelFormat = Literal["auto", "masks", "nifti", "instances", "coco", "voc", "yol
 LABEL_FORMATS: tuple[LabelFormat, ...] = (
     "auto", "masks", "nifti", "instances", "coco", "voc", "yolo", "csv", "classes",
 )  # fmt: skip
-TEXT_FORMATS: tuple[LabelFormat, ...] = (
-    "coco",
-    "voc",
-    "yolo",
-    "csv",
-    "classes",
-)  # in the order they are preferred
-ENDINGS: dict[str, LabelFormat] = {".json": "coco", ".xml": "voc", ".txt": "yolo", ".csv": "csv"}
-CLASS_ENDINGS: dict[str, LabelFormat] = {".csv": "classes"}
+ENDINGS: dict[LabelFormat, str] = {
+    "coco": ".json",
+    "voc": ".xml",
+    "yolo": ".txt",
+    "csv": ".csv",
+    "classes": ".csv",
+}
+TEXT_FORMATS = tuple(ENDINGS)  # in the order they are preferred
 TITLES: dict[LabelFormat, str] = {
     "auto": "recognise by content",
     "masks": "mask pictures",
@@ -85,7 +84,7 @@ def sort_labels(files: Mapping[Path, str], wanted: LabelFormat) -> Labels:
     names = tuple(file for file, shown in files.items() if is_names_file(Path(shown)))
     tables = [file for file, shown in files.items() if Path(shown).name.lower() == TABLE_NAME]
     rest = [file for file in files if file not in names and file not in tables]
-    kinds = {file: recognise(file) for file in rest if file.suffix.lower() in ENDINGS}
+    kinds = {file: recognise(file) for file in rest if file.suffix.lower() in ENDINGS.values()}
     if wanted == "auto":
         wanted = _best_kind(rest, kinds)
     if wanted in TEXT_FORMATS:
@@ -99,15 +98,18 @@ def sort_labels(files: Mapping[Path, str], wanted: LabelFormat) -> Labels:
 def _best_kind(files: Sequence[Path], kinds: dict[Path, LabelFormat | None]) -> LabelFormat:
     """Choose the format; where nothing is recognised and there are no pictures, the ending tells what was meant."""
     if len(kinds) == len(files) and not any(kinds.values()):
-        kinds = {file: ENDINGS[file.suffix.lower()] for file in files}
+        kinds = {file: next(kind for kind in TEXT_FORMATS if _has_ending(file, kind)) for file in files}
     told = [kind for kind in TEXT_FORMATS if kind in kinds.values()]
     return told[0] if told and (told[0] != "classes" or len(kinds) == len(files)) else "masks"
 
 
 def _belongs(file: Path, wanted: LabelFormat, kind: LabelFormat | None) -> bool:
     """A file of the right ending belongs to its format even when it is damaged, so that it is named."""
-    ending = file.suffix.lower()
-    return kind == wanted or (kind is None and wanted in (ENDINGS.get(ending), CLASS_ENDINGS.get(ending)))
+    return kind == wanted or (kind is None and _has_ending(file, wanted))
+
+
+def _has_ending(file: Path, kind: LabelFormat) -> bool:
+    return file.suffix.lower() == ENDINGS[kind]
 
 
 def recognise(path: Path) -> LabelFormat | None:

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from core.assist.prompt_network import PromptModel
-from core.assist.prompt_training import keep_promptable
+from core.assist.prompt_network import PromptModel, to_onnx
+from core.assist.prompt_training import card_of
+from core.assist.prompting import keep_promptable
 from core.jobs.warm import Message, WarmProcess
 from core.readings.runs import encode_runs
 from core.types import Image, ImageInfo, make_labels
@@ -107,7 +108,7 @@ def rows() -> list[dict[str, Any]]:
             project = store.create_project("speed", "segmentation", make_labels(["a"]))
             image = Image(array, ImageInfo("zyx", array.shape, "uint8"))
             case = store.add_case(project.id, NewCase("volume", image, "volume"))
-        keep_promptable(PromptModel(), home, NETWORK, {})
+        keep_promptable(home, card_of(NETWORK, {}), *to_onnx(PromptModel()))
         warm = WarmProcess(home)
         for name, request in asked.items():
             message = Message({"case": case.id, "asked": {"label": 1, **request}})

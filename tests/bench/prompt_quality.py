@@ -20,7 +20,7 @@ import numpy as np
 from core.assist.levels import Levels, measure_levels, to_rgb_bytes
 from core.assist.marks import Clicks, Proposal
 from core.assist.promptables import checked_files
-from core.assist.prompting import Encoding, PromptNetwork, propose_prompted
+from core.assist.prompting import Encoding, PromptNetwork, keep_promptable, propose_prompted
 from core.assist.regions import propose_region
 from core.assist.tiles import Region
 from core.imaging.stored import read_image
@@ -44,8 +44,9 @@ def run(minutes: float) -> list[dict[str, Any]]:
     data = SHARED_DATA / "seg_nuclei_dsb2018"
     if not data.is_dir():
         return []
+    from core.assist.prompt_network import to_onnx
     from core.assist.prompt_samples import planes_of
-    from core.assist.prompt_training import PromptTraining, keep_promptable, train_promptable
+    from core.assist.prompt_training import PromptTraining, card_of, train_promptable
 
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -56,7 +57,7 @@ def run(minutes: float) -> list[dict[str, Any]]:
         )
         planes = planes_of(read, np.random.default_rng(0))
         model, _ = train_promptable(PromptTraining(planes, [], minutes), lambda event: None, lambda: False)
-        keep_promptable(model, home, NAME, {})
+        keep_promptable(home, card_of(NAME, {}), *to_onnx(model))
         network = PromptNetwork(*checked_files(home, NAME))
         scores, ms = _score(network, snapshot.of_split("val"))
     return [

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
-from core.assist.promptables import add_promptable, list_promptables
+from core.assist.promptables import list_promptables
+from core.assist.prompting import add_promptable
 from core.jobs.queue import JobQueue
 from core.workspace.records import Project
 from core.workspace.workspace import Workspace

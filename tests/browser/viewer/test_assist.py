@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.assist.promptables import add_promptable, remove_promptable
+from core.assist.promptables import remove_promptable
+from core.assist.prompting import add_promptable
 from core.imaging.scan import scan
 from core.settings import load_settings
 from core.types import Image, ImageInfo, make_labels

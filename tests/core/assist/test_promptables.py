@@ -22,11 +22,10 @@ from core.assist.prompt_samples import (
     planes_of,
     vary,
 )
-from core.assist.prompt_training import MEAN, STD, PromptTraining, keep_promptable, train_promptable
+from core.assist.prompt_training import MEAN, STD, PromptTraining, card_of, train_promptable
 from core.assist.promptables import (
     DECODER,
     PromptCard,
-    add_promptable,
     checked_files,
     export_promptable,
     folder_of,
@@ -34,7 +33,14 @@ from core.assist.promptables import (
     read_promptable,
     remove_promptable,
 )
-from core.assist.prompting import Encoding, PromptNetwork, propose_prompted, window_of
+from core.assist.prompting import (
+    Encoding,
+    PromptNetwork,
+    add_promptable,
+    keep_promptable,
+    propose_prompted,
+    window_of,
+)
 from core.assist.tiles import Region
 from core.errors import Conflict, JobStopped, NotFound, TrainingError, WeightsError
 from core.readings.reading import Mask
@@ -240,7 +246,7 @@ def test_a_small_network_learns_and_is_kept(tmp_path: Path) -> None:
     request = PromptTraining(planes(range(6)), planes(range(50, 52)), minutes=0.02)
     model, metrics = train_promptable(request, events.append, lambda: False)
     assert 0 <= metrics["dice_1_click"] <= 1 and metrics["steps"] >= 1
-    card = keep_promptable(model, tmp_path, "cells", {"metrics": metrics})
+    card = keep_promptable(tmp_path, card_of("cells", {"metrics": metrics}), *to_onnx(model))
     assert read_promptable(tmp_path, "cells") == card
     assert PromptNetwork(*checked_files(tmp_path, "cells")).card.image_px == IMAGE_PX
     with pytest.raises(JobStopped):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.assist import TOOLS
-from core.assist.promptables import add_promptable
+from core.assist.prompting import add_promptable
 from core.errors import NotFound, WeightsError
 from core.jobs import assisting, suggesting
 from core.jobs.warm import Message
