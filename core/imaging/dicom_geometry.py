@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from core.errors import FileRefused
 from core.imaging.dicom_groups import functional_group
-from core.imaging.geometry import Rows, spacing_from_affine, to_rows
+from core.imaging.geometry import Position, Rows, spacing_from_affine, to_rows
 from core.types import Array
 
 SAME_PLACE_MM = 1e-3
@@ -31,7 +31,7 @@ UNEVEN = (
 class Plane:
     """One plane's place: the centre of its first pixel in LPS mm, unit vectors along rows and columns."""
 
-    position: tuple[float, float, float] | None = None
+    position: Position | None = None
     row: tuple[float, float, float] | None = None  # along increasing column index
     column: tuple[float, float, float] | None = None  # along increasing row index
     spacing_yx: tuple[float, float] | None = None

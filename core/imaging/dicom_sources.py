@@ -18,6 +18,7 @@ from pydicom.valuerep import DSfloat
 from core.errors import LabelError
 from core.imaging.dicom_clips import FrameGroup, frame_groups
 from core.imaging.dicom_geometry import Plane, plane_of, single_affine
+from core.imaging.geometry import Position
 from core.imaging.headers import FRAME_OF_REFERENCE, SERIES_INSTANCE, STUDY_INSTANCE, Headers
 from core.types import ImageInfo
 
@@ -113,6 +114,22 @@ def build_sources(info: ImageInfo, headers: Headers | None, case: str) -> Source
     series = headers.text(SERIES_INSTANCE) if headers is not None else ""
     known = series and all(reference.instance for reference in references.values())
     return Sources(tuple(planes), references if known else {}, series if known else "")
+
+
+def slice_positions(info: ImageInfo, headers: Headers) -> tuple[Position, ...]:
+    """Return where the first pixel of each slice truly lies, in LPS mm; nothing where the headers do not tell.
+
+    The volume's own geometry spaces slices evenly; those of a series may not be.
+
+    Args:
+        info: the image.
+        headers: its kept headers.
+    """
+    try:
+        planes = _places_in(headers, info, "").planes or ()
+    except LabelError:
+        return ()
+    return tuple(plane.position for plane in planes if plane.position is not None)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from core.types import Array, ImageInfo
 
 Rows = tuple[tuple[float, ...], ...]
+Position = tuple[float, float, float]
 AXIS_LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))  # towards +, towards - of LPS; H head, F feet
 ORIENTATION_LETTERS = (("L", "R"), ("P", "A"), ("S", "I"))
 PLANE_NAMES = ("sagittal", "coronal", "axial")  # by the LPS axis that the slices are stacked along

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from core.errors import LabelError, SightlineError
+from core.imaging.dicom_sources import slice_positions
 from core.imaging.formats import is_companion
 from core.imaging.found import Skipped, series_key
+from core.imaging.geometry import Position
 from core.imaging.headers import SERIES_INSTANCE
 from core.imaging.scan import is_archive, unpack_once
 from core.imaging.walk import files_below
@@ -181,6 +184,7 @@ def import_marks(work: Import) -> None:
         context.workspace.salt,
         context.work_dir,
         _kept_keys(context.workspace),
+        partial(_slices_at, context.workspace),
     )
     for found in find_readings(outcome.marks, context.workspace.list_cases(work.project.id), request):
         if isinstance(found, Skipped):
@@ -208,6 +212,12 @@ def _kept_keys(workspace: Workspace) -> Callable[[Case], str | None]:
         return None if name is None else known[name]
 
     return key_of
+
+
+def _slices_at(workspace: Workspace, case: Case) -> tuple[Position, ...]:
+    """Return where a case's slices lie by its kept headers."""
+    headers = workspace.load_headers(case)
+    return () if headers is None else slice_positions(case.info, headers)
 
 
 def _as_reading(work: Import, mask: Mask, info: ImageInfo) -> Reading:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.errors import FileRefused, LabelError, SightlineError
 from core.imaging.found import Skipped
+from core.imaging.geometry import Position
 from core.imaging.sandbox import Call, Decoding, ask
 from core.readings.dicom_seg import is_segmentation, marked_series
 from core.readings.label_values import LabelMap
@@ -47,6 +48,7 @@ class MarkRequest:
         work_dir: where label maps pass through on disk.
         kept_key: the key of the series that a case's kept headers name: under a de-identifying profile another one
             than that of the files, and the one that our own exports name.
+        slices_at: where the slices of a case lie, see ``dicom_seg.read_segmentation``.
     """
 
     labels: tuple[Label, ...]
@@ -54,6 +56,7 @@ class MarkRequest:
     salt: str
     work_dir: Path
     kept_key: Callable[[Case], str | None] = lambda case: None
+    slices_at: Callable[[Case], tuple[Position, ...]] = lambda case: ()
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,9 @@ def _reading_of(file: MarkFile, cases: Sequence[Case], request: MarkRequest) -> 
     for case in candidates:
         try:
             mask, notes = read_mask_noting(
-                file.path, case.info, request.labels, request.label_map, request.work_dir
-            )
+                file.path, case.info, request.labels, request.label_map, request.work_dir,
+                request.slices_at(case) if named else (),
+            )  # fmt: skip
         except LabelError as error:
             refusal = refusal or error
             continue

@@ -21,6 +21,7 @@ from core.imaging.dicom_header import Header, is_segmentation, read_segmentation
 from core.imaging.dicom_pixels import Part, ValuePlan, stored_planes
 from core.imaging.dicom_quick import find_span
 from core.imaging.found import series_key
+from core.imaging.geometry import Position
 from core.imaging.limits import refusing
 from core.imaging.values import Rescale
 from core.readings.label_values import BACKGROUND_NAMES, LabelMap
@@ -67,7 +68,12 @@ def marked_series(path: Path, salt: str, settings: Settings) -> tuple[str, ...]:
 
 
 def read_segmentation(
-    path: Path, info: ImageInfo, labels: tuple[Label, ...], label_map: LabelMap | None, settings: Settings
+    path: Path,
+    info: ImageInfo,
+    labels: tuple[Label, ...],
+    label_map: LabelMap | None,
+    settings: Settings,
+    slices_at: tuple[Position, ...] = (),
 ) -> tuple[Mask, tuple[str, ...]]:
     """Read a segmentation onto the grid of an image; where segments overlap, the later one wins.
 
@@ -77,6 +83,8 @@ def read_segmentation(
         labels: the project's label set. Segments are matched by their label, else by the meaning of their code.
         label_map: segment number -> label name; "any" stands for every other segment.
         settings: limits.
+        slices_at: where the first pixel of each of the image's slices truly lies, in LPS mm; where they are not
+            given, the slices are taken to be evenly spaced.
 
     Returns:
         The mask, and sentences about what was assumed.
@@ -90,7 +98,7 @@ def read_segmentation(
     with refusing(path.name):
         header = read_segmentation_header(path, settings)
         targets, notes = _targets(_segments(header.dataset), labels, label_map, path.name)
-        placements = _placements(header, info)
+        placements = _placements(header, info, slices_at)
         grid = np.zeros((info.slices, *info.spatial_shape[-2:]), np.uint16)
         overlap = _paint_all(header, placements, targets, grid)
     if overlap:
@@ -232,7 +240,7 @@ def _paint(
     return int(np.isin(before, others).sum())
 
 
-def _placements(header: Header, info: ImageInfo) -> list[Placement]:
+def _placements(header: Header, info: ImageInfo, slices_at: tuple[Position, ...]) -> list[Placement]:
     """Find where each frame lies on the image's grid.
 
     Raises:
@@ -246,16 +254,18 @@ def _placements(header: Header, info: ImageInfo) -> list[Placement]:
     if info.layout[0] == "t" or info.affine_lps is None or not placed:
         return [_flat_placement(header, frame, info) for frame in range(header.layout.frames)]
     to_voxel = np.linalg.inv(np.asarray(info.affine_lps))
-    return [_placement(header, plane, to_voxel) for plane in planes]
+    slices = (np.asarray(slices_at) @ to_voxel[:3, :3].T + to_voxel[:3, 3]) if slices_at else None
+    return [_placement(header, plane, to_voxel, slices) for plane in planes]
 
 
-def _placement(header: Header, plane: Plane, to_voxel: Array) -> Placement:
+def _placement(header: Header, plane: Plane, to_voxel: Array, slices: Array | None) -> Placement:
     """Lay a placed frame onto a grid.
 
     Args:
         header: the segmentation's.
         plane: the frame's place.
-        to_voxel: 4x4, LPS mm to voxel index.
+        to_voxel: 4x4, LPS mm to voxel index of evenly spaced slices.
+        slices: (slices, 3) such indices of each slice's first pixel where it truly lies; None where not known.
     """
     assert plane.spacing_yx is not None  # noqa: S101 - the caller gives placed planes
     pixel = np.zeros((4, 3))
@@ -263,6 +273,9 @@ def _placement(header: Header, plane: Plane, to_voxel: Array) -> Placement:
     pixel[:3, 1] = np.asarray(plane.column) * plane.spacing_yx[0]
     pixel[:, 2] = [*(plane.position or ()), 1]
     in_voxels = (to_voxel @ pixel)[:3]
+    if slices is not None and np.abs(in_voxels[2, :2]).max() <= LINEAR_TOLERANCE:  # parallel to the slices
+        nearest = int(np.abs(slices[:, 2] - in_voxels[2, 2]).argmin())
+        in_voxels[:, 2] += (0, 0, nearest) - slices[nearest]
     whole = np.rint(in_voxels)
     far = np.array([header.layout.columns - 1, header.layout.rows - 1, 1])
     steps = np.abs(whole[:, :2])

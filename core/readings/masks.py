@@ -13,6 +13,7 @@ import numpy as np
 
 from core.errors import LabelError, StorageError
 from core.imaging.formats import companions_of, is_volume_name
+from core.imaging.geometry import Position
 from core.imaging.sandbox import Call, ask
 from core.readings.label_values import LabelMap, StoredValues, to_label_map
 from core.readings.reading import Mask
@@ -53,6 +54,7 @@ def read_mask_noting(
     labels: tuple[Label, ...],
     label_map: LabelMap | None = None,
     work_dir: Path | None = None,
+    slices_at: tuple[Position, ...] = (),
 ) -> tuple[Mask, tuple[str, ...]]:
     """Read a mask as ``read_mask`` does; also return sentences about what had to be assumed.
 
@@ -64,6 +66,7 @@ def read_mask_noting(
         labels: the project's label set.
         label_map: stored value -> label name.
         work_dir: where its values pass through on disk; the system's folder for that unless given.
+        slices_at: where the image's slices lie, for DICOM segmentations; see ``dicom_seg.read_segmentation``.
 
     Raises:
         LabelError: another size or place than the image, or a value that no label stands for.
@@ -71,7 +74,7 @@ def read_mask_noting(
     """
     settings = load_settings()
     told = None if label_map is None else [(str(value), name) for value, name in label_map.items()]
-    wanted = Call(read_stored, (path, info, labels, told, settings), (path, *companions_of(path)))
+    wanted = Call(read_stored, (path, info, labels, told, settings, slices_at), (path, *companions_of(path)))
     stored = ask(wanted, settings, work_dir)
     _check_shape(path.name, stored.array.shape, info)
     if isinstance(stored, Marked):
@@ -94,6 +97,7 @@ def read_stored(
     labels: tuple[Label, ...],
     told: list[tuple[str, str]] | None,
     settings: Settings,
+    slices_at: tuple[Position, ...],
 ) -> StoredValues | Marked:
     """Read what a mask file holds onto the grid of an image; called in the decoder.
 
@@ -103,6 +107,7 @@ def read_stored(
         labels: the project's label set.
         told: a label map, as pairs of text.
         settings: limits.
+        slices_at: where the image's slices lie.
     """
     from core.readings.dicom_seg import is_segmentation, read_segmentation
 
@@ -110,7 +115,7 @@ def read_stored(
         label_map: LabelMap | None = None
         if told is not None:
             label_map = {"any" if value == "any" else int(value): name for value, name in told}
-        mask, notes = read_segmentation(path, info, labels, label_map, settings)
+        mask, notes = read_segmentation(path, info, labels, label_map, settings, slices_at)
         return Marked(mask.array, notes)
     return read_numbers(path, info, settings)
 

@@ -150,17 +150,21 @@ def test_finer_images_hold_no_classes(workspace: Workspace, job: Job, files: Pat
         )
 
 
+@pytest.mark.parametrize("lacking", [False, True], ids=["evenly spaced", "a slice is missing"])
 @pytest.mark.parametrize("profile", ["keep", "basic"])
 def test_segmentations_find_their_series_again(
-    workspace: Workspace, job: Job, files: Path, tmp_path: Path, profile: Any
+    workspace: Workspace, job: Job, files: Path, tmp_path: Path, profile: Any, lacking: bool
 ) -> None:
     """Both series have the same place and size: only what the file names tells them apart."""
     folders = [str(files / f"Doe^{number}") for number in (1, 2)]
+    for folder in folders if lacking else []:
+        heights = {pydicom.dcmread(path).ImagePositionPatient[2]: path for path in Path(folder).iterdir()}
+        heights[sorted(heights)[1]].unlink()
     job(ImportPayload(project=1, paths=folders, deidentify=profile))
     random = np.random.default_rng(3)
     truth = {}
     for case in workspace.list_cases(1):
-        truth[case.id] = random.integers(0, 3, VOLUME.shape).astype(np.uint8)
+        truth[case.id] = random.integers(0, 3, case.info.shape).astype(np.uint8)
         workspace.save_reading(case.id, "truth", Mask(truth[case.id]))
     out = tmp_path / "out"
     done = job(ExportPayload(project=1, format="dicom-seg", reader="truth", out=str(out)))

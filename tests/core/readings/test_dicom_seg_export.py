@@ -15,6 +15,7 @@ import pydicom
 import pytest
 
 from core.errors import LabelError, StorageError
+from core.imaging.dicom_sources import slice_positions
 from core.imaging.found import Found
 from core.imaging.geometry import to_rows
 from core.imaging.headers import Headers
@@ -138,6 +139,23 @@ def test_a_series_in_any_orientation(name: str, tmp_path: Path) -> None:
     shared = segmentation.SharedFunctionalGroupsSequence[0]
     turn = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
     assert np.allclose(turn, np.array(one.ImageOrientationPatient, float), atol=1e-9)
+
+
+def test_an_unevenly_spaced_series(tmp_path: Path) -> None:
+    """Frames lie where the slices truly are, which the volume's geometry alone does not tell."""
+    for height, path in enumerate(write_series(grid(DIRECTIONS["oblique"]), tmp_path / "in")):
+        dataset = pydicom.dcmread(path)
+        step = np.array([-B, A, 0]) * (0, 2, 3, 7.5, 8.5)[height]
+        dataset.ImagePositionPatient = [f"{value:.6f}" for value in np.array([-100.5, 20.25, 33]) + step]
+        dataset.save_as(path)
+    found = found_in(tmp_path / "in", tmp_path / "work")
+    assert found.headers is not None and "not evenly spaced" in str(found.image.info.warnings)
+    info, array = found.image.info, marks(found.image.info)
+    path = export(info, array, tmp_path / "out", found.headers)
+    with pytest.raises(LabelError, match="another grid"):
+        read_segmentation(path, info, LABELS, None, Settings())
+    mask, _ = read_segmentation(path, info, LABELS, None, Settings(), slice_positions(info, found.headers))
+    assert np.array_equal(mask.array, array)
 
 
 @pytest.mark.parametrize("profile", ["keep", "basic", "basic_dates"])
