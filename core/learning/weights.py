@@ -75,13 +75,22 @@ def load_initial_weights(
     if source == "hub":
         state = load_hub_encoder(encoder_name)
         return apply_weights(network, {f"encoder.{key}": value for key, value in state.items()}, source)
+    return apply_weights(network, read_first_weights(source, path), source)
+
+
+def read_first_weights(source: str, path: Path | None) -> dict[str, torch.Tensor]:
+    """Read the weights of the source ``file`` or ``model``.
+
+    Raises:
+        ValueError: for another source.
+        WeightsError: when they are missing or damaged.
+    """
     if source not in ("file", "model"):
         raise ValueError(f"The weights source must be one of {', '.join(WEIGHTS_SOURCES)}, got {source!r}.")
     if path is None:
         thing = "a weights file" if source == "file" else "a model"
         raise WeightsError(f"The weights source {source!r} needs {thing}; choose one, or the source scratch.")
-    state = load_weights(path) if source == "model" else read_weights_file(path)
-    return apply_weights(network, state, source)
+    return load_weights(path) if source == "model" else read_weights_file(path)
 
 
 def load_hub_encoder(encoder_name: str) -> dict[str, torch.Tensor]:

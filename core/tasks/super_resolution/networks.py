@@ -14,6 +14,9 @@ from core.tasks.super_resolution.spec import NetworkSpec
 COMPACT_LAYERS, FULL_LAYERS = 3, 5  # convolutions in a dense block
 DENSE_BLOCKS = 3  # in a group
 SLOPE = 0.2
+# Detail is a few hundredths of the values it lies on: at the precision of bf16 it would drown in them.
+DETAIL_GAIN = 8.0
+LOCAL_RADIUS = 3  # coarse pixels around one that its local mean is taken over
 SMALL_START = 0.1  # of Kaiming's initial weights, so that deep residual networks begin near the identity
 
 
@@ -41,7 +44,8 @@ def receptive_radius(spec: NetworkSpec) -> int:
         body = spec.blocks * DENSE_BLOCKS * layers
     else:
         body = 2 * spec.blocks
-    return body + 5  # first, last and closing convolutions; those on the fine grid count less
+    bands = LOCAL_RADIUS if spec.split_bands else 0
+    return body + bands + 5  # first, last and closing convolutions; those on the fine grid count less
 
 
 class Bicubic(nn.Module):
@@ -62,7 +66,8 @@ class _Residual(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.factors = spec.factors
-        self.conv_first = _conv(spec.channels, spec.features)
+        self.split_bands = spec.split_bands
+        self.conv_first = _conv(spec.channels * (2 if spec.split_bands else 1), spec.features)
         self.body = nn.Sequential(*(_body_block(spec) for _ in range(spec.blocks)))
         self.conv_body = _conv(spec.features, spec.features)
         self.upsampler: nn.Module
@@ -81,9 +86,10 @@ class _Residual(nn.Module):
 
     def forward(self, coarse: Tensor) -> Tensor:
         """Return the fine planes, float32."""
-        features = self.conv_first(coarse)
+        features = self.conv_first(split_bands(coarse) if self.split_bands else coarse)
         features = features + self.conv_body(self.body(features))
-        return enlarge(coarse, self.factors) + self.upsampler(features).float()
+        residual = self.upsampler(features).float()
+        return enlarge(coarse, self.factors) + (residual / DETAIL_GAIN if self.split_bands else residual)
 
 
 class _ShuffleUp(nn.Module):
@@ -192,6 +198,14 @@ def enlarge(coarse: Tensor, factors: tuple[int, int]) -> Tensor:
     """Enlarge planes with bicubic interpolation, as ``core.imaging.resample.enlarge`` does."""
     size = (coarse.shape[2] * factors[0], coarse.shape[3] * factors[1])
     return functional.interpolate(coarse.float(), size=size, mode="bicubic", align_corners=False)
+
+
+def split_bands(coarse: Tensor) -> Tensor:
+    """Return (N, 2C, H, W): what differs from the mean around each pixel, amplified; that mean, centred."""
+    coarse = coarse.float()
+    around = functional.pad(coarse, (LOCAL_RADIUS,) * 4, mode="replicate")
+    mean = functional.avg_pool2d(around, 2 * LOCAL_RADIUS + 1, stride=1)
+    return torch.cat([(coarse - mean) * DETAIL_GAIN, mean - 0.5], dim=1)
 
 
 def shuffle(packed: Tensor, factors: tuple[int, int]) -> Tensor:

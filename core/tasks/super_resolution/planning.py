@@ -21,6 +21,7 @@ from core.tasks.super_resolution.spec import Axes, Degradation, NetworkSpec, Sca
 from core.types import Array, ImageInfo
 
 PATCHES = (48, 32, 24, 16, 12, 8)  # coarse pixels; the largest that most images hold
+LARGEST_PATCH = {"cpu": 32, "cuda": 48}
 SMALLEST_PATCH = 4
 HELD_BY = 0.9  # share of the images that must hold a patch
 PATCH_PIXELS = {"cpu": 2**15, "cuda": 2**16}  # coarse pixels of a batch
@@ -63,8 +64,16 @@ def check_start(snapshot: Snapshot, settings: SuperResolutionSettings) -> list[s
     return [*check_splits(snapshot), *plan.notes, *_detail_warnings(snapshot, settings)]
 
 
-def make_plan(snapshot: Snapshot, settings: SuperResolutionSettings, device: str) -> Plan:
+def make_plan(
+    snapshot: Snapshot, settings: SuperResolutionSettings, device: str, split_bands: bool = True
+) -> Plan:
     """Decide everything that settings leave open.
+
+    Args:
+        snapshot: the data.
+        settings: what the user chose.
+        device: where training runs.
+        split_bands: how the network is shown planes; given by its first weights where there are any.
 
     Raises:
         TrainingError: when data and settings do not go together.
@@ -76,12 +85,12 @@ def make_plan(snapshot: Snapshot, settings: SuperResolutionSettings, device: str
     train = tuple(item for item in items if item.split == "train")
     _check_kinds(items, settings)
     sides = np.array([coarse_sides(item, settings) for item in train])
-    patch = _plan_patch(sides, settings)
-    notes = [*_left_out(snapshot, items), *_small_notes(train, sides, patch), *_spacing_notes(train)]
     kind = "cuda" if device.startswith("cuda") else "cpu"
+    patch = _plan_patch(sides, settings, LARGEST_PATCH[kind])
+    notes = [*_left_out(snapshot, items), *_small_notes(train, sides, patch), *_spacing_notes(train)]
     batch = settings.batch_size or int(np.clip(PATCH_PIXELS[kind] // prod(patch), 2, 64))
     return Plan(
-        spec=plan_network(settings, train[0].info.channels),
+        spec=plan_network(settings, train[0].info.channels, split_bands),
         scaling=plan_scaling([item.info for item in train]),
         degradation=degradation_of(settings),
         axes=settings.axes,
@@ -136,7 +145,7 @@ def plan_scaling(infos: Sequence[ImageInfo]) -> Scaling:
     return Scaling(rule="percentile")
 
 
-def plan_network(settings: SuperResolutionSettings, channels: int) -> NetworkSpec:
+def plan_network(settings: SuperResolutionSettings, channels: int, split_bands: bool = True) -> NetworkSpec:
     """Fill in what the settings leave to the architecture."""
     blocks, features, growth, residual_scale = SIZES[settings.architecture]
     return NetworkSpec(
@@ -148,6 +157,7 @@ def plan_network(settings: SuperResolutionSettings, channels: int) -> NetworkSpe
         growth=max(4, settings.growth or growth),
         upsampling=settings.upsampling,
         residual_scale=residual_scale,
+        split_bands=split_bands,
     )
 
 
@@ -179,7 +189,7 @@ def _check_kinds(items: tuple[SnapshotItem, ...], settings: SuperResolutionSetti
             raise TrainingError("More slices are made of grey volumes only; set axes=in_plane.")
 
 
-def _plan_patch(sides: Array, settings: SuperResolutionSettings) -> tuple[int, int]:
+def _plan_patch(sides: Array, settings: SuperResolutionSettings, largest: int) -> tuple[int, int]:
     """Choose the patch by the sizes of the training images, each axis by itself."""
     if settings.patch:
         held = (sides >= settings.patch).all(axis=1)
@@ -192,8 +202,8 @@ def _plan_patch(sides: Array, settings: SuperResolutionSettings) -> tuple[int, i
         return settings.patch, settings.patch
     chosen = []
     for axis in range(2):
-        fitting = [side for side in PATCHES if (sides[:, axis] >= side).mean() >= HELD_BY]
-        chosen.append(fitting[0] if fitting else SMALLEST_PATCH)
+        held = [side for side in PATCHES if side <= largest and (sides[:, axis] >= side).mean() >= HELD_BY]
+        chosen.append(held[0] if held else SMALLEST_PATCH)
     if settings.axes == "in_plane":
         chosen = [min(chosen)] * 2
     return chosen[0], chosen[1]

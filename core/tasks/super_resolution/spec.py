@@ -26,6 +26,8 @@ class NetworkSpec(BaseModel):
         blocks, features, growth: depth; width; channels that each layer of a dense block adds.
         upsampling: from coarse to fine features by one pixel shuffle, or by nearest pixel and convolution.
         residual_scale: weight of each dense block's and each group's residual.
+        split_bands: planes are shown as amplified local detail beside a local mean, and the residual is made small
+            again; else as they are, as published weights want it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +40,7 @@ class NetworkSpec(BaseModel):
     growth: int = Field(default=24, ge=4, le=128)
     upsampling: Upsampling = "pixel_shuffle"
     residual_scale: float = Field(default=0.2, gt=0, le=1)
+    split_bands: bool = False
 
     @model_validator(mode="after")
     def _check_together(self) -> NetworkSpec:

@@ -24,9 +24,10 @@ from core.learning.ema import WeightAverage
 from core.learning.features import find_features
 from core.learning.feed import Feed, choose_workers
 from core.learning.optimiser import build_optimiser, precision_for, set_learning_rate
-from core.learning.package import load_weights, write_package
+from core.learning.package import write_package
 from core.learning.sampling import sample_seed
-from core.learning.weights import WeightsReport, apply_weights, load_initial_weights
+from core.learning.snapshot import Snapshot
+from core.learning.weights import WeightsReport, apply_weights, read_first_weights
 from core.tasks.super_resolution.card import make_card, metrics_of
 from core.tasks.super_resolution.data import Batch, SampleKey, SampleMaker, Source, open_sources, plane_table
 from core.tasks.super_resolution.discriminators import MULTIPLE
@@ -95,12 +96,14 @@ def prepare(request: TrainingRequest, on_event: OnEvent, should_stop: ShouldStop
     settings = request.settings
     if not isinstance(settings, SuperResolutionSettings):
         raise TrainingError(f"Super-resolution needs its own settings, got {type(settings).__name__}.")
-    plan = make_plan(request.snapshot, settings, request.device)
+    state = _first_weights(request, settings)
+    split_bands = state is None or _splits_bands(state, request.snapshot)
+    plan = make_plan(request.snapshot, settings, request.device, split_bands)
     seed_everything(settings.seed)
     on_event(plan_event(request, plan))
     on_event({"kind": "note", "message": "Preparing the images."})
     sources, val_sources = (_open(request, plan, split, on_event, should_stop) for split in ("train", "val"))
-    network, initial = _build(request, settings, plan)
+    network, initial = _build(request, settings, plan, state)
     on_event({"kind": "note", "message": initial.sentence()})
     features = find_features(settings.perceptual, request.other_models) if settings.adversarial else None
     validation = ValidationData(
@@ -270,21 +273,33 @@ def _open(
     return sources
 
 
+def _first_weights(request: TrainingRequest, settings: SuperResolutionSettings) -> dict[str, Tensor] | None:
+    """Read the weights to begin with, of a model those of its first stage; None from scratch."""
+    if settings.weights == "scratch" or settings.architecture == "bicubic":
+        return None
+    state = read_first_weights(settings.weights, request.initial_weights)
+    first = {name.removeprefix(FIDELITY): value for name, value in state.items() if name.startswith(FIDELITY)}
+    return first or state
+
+
+def _splits_bands(state: dict[str, Tensor], snapshot: Snapshot) -> bool:
+    """Tell from weights how their network was shown planes: detail and mean make two of each channel.
+
+    Published weights, which take planes as they are, are of 1 or 3 channels.
+    """
+    taken = [value.shape[1] for name, value in state.items() if name.endswith("conv_first.weight")]
+    own = {item.info.channels for item in snapshot.items}
+    return bool(taken) and taken[0] % 2 == 0 and taken[0] not in own
+
+
 def _build(
-    request: TrainingRequest, settings: SuperResolutionSettings, plan: Plan
+    request: TrainingRequest, settings: SuperResolutionSettings, plan: Plan, state: dict[str, Tensor] | None
 ) -> tuple[nn.Module, WeightsReport]:
-    """Build the network on the device, with its first weights."""
+    """Build the network on the device and give it its first weights, random ones where there are none."""
     network = build_network(plan.spec)
     if plan.spec.architecture == "bicubic":
         return network, WeightsReport("scratch")
-    if settings.weights == "model" and request.initial_weights is not None:
-        state = load_weights(request.initial_weights)
-        first = {
-            name.removeprefix(FIDELITY): value for name, value in state.items() if name.startswith(FIDELITY)
-        }
-        report = apply_weights(network, first or state, "model")
-    else:
-        report = load_initial_weights(network, settings.weights, request.initial_weights)
+    report = WeightsReport("scratch") if state is None else apply_weights(network, state, settings.weights)
     network.to(device=request.device, memory_format=memory_format_of(request.device))  # type: ignore[call-overload]
     return network, report
 

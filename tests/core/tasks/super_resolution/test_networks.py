@@ -8,7 +8,14 @@ import torch
 
 from core.imaging.resample import enlarge
 from core.tasks.super_resolution.discriminators import build_discriminator
-from core.tasks.super_resolution.networks import build_network, receptive_radius, shuffle, upsampling_steps
+from core.tasks.super_resolution.networks import (
+    DETAIL_GAIN,
+    build_network,
+    receptive_radius,
+    shuffle,
+    split_bands,
+    upsampling_steps,
+)
 from core.tasks.super_resolution.spec import ARCHITECTURES, NetworkSpec
 
 FACTORS = [(2, 2), (3, 3), (4, 4), (4, 1), (1, 3)]
@@ -21,12 +28,12 @@ def spec(architecture: str, **values: object) -> NetworkSpec:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("upsampling", ["pixel_shuffle", "nearest_conv"])
 @pytest.mark.parametrize("factors", FACTORS)
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("channels", "bands"), [(1, False), (3, True)])
 def test_they_begin_as_bicubic_of_any_size(
-    architecture: str, upsampling: str, factors: tuple[int, int], channels: int
+    architecture: str, upsampling: str, factors: tuple[int, int], channels: int, bands: bool
 ) -> None:
     network = build_network(
-        spec(architecture, upsampling=upsampling, factors=factors, channels=channels)
+        spec(architecture, upsampling=upsampling, factors=factors, channels=channels, split_bands=bands)
     ).eval()
     coarse = torch.rand(2, channels, 7, 9)
     with torch.inference_mode():
@@ -52,10 +59,11 @@ def test_every_weight_learns(architecture: str) -> None:
     assert [name for name in without if "conv1.bias" not in name and "conv2.bias" not in name] == []
 
 
+@pytest.mark.parametrize("bands", [False, True])
 @pytest.mark.parametrize("architecture", ["rrdb", "rrdb_compact", "edsr"])
-def test_the_receptive_radius_is_an_upper_bound(architecture: str) -> None:
+def test_the_receptive_radius_is_an_upper_bound(architecture: str, bands: bool) -> None:
     torch.manual_seed(0)
-    made_from = spec(architecture, factors=(2, 2), upsampling="nearest_conv")
+    made_from = spec(architecture, factors=(2, 2), upsampling="nearest_conv", split_bands=bands)
     network = build_network(made_from).eval()
     torch.nn.init.normal_(network.last_layer.weight)
     radius = receptive_radius(made_from)
@@ -82,6 +90,14 @@ def test_names_are_those_of_published_weights() -> None:
         "conv_body.bias",
     } <= names
     assert network.body[0].rdb1.conv5.weight.shape == (64, 64 + 4 * 32, 3, 3)
+
+
+def test_bands_add_up_to_the_plane() -> None:
+    coarse = torch.rand(2, 3, 9, 1)
+    bands = split_bands(coarse)
+    assert bands.shape == (2, 6, 9, 1)
+    assert torch.allclose(bands[:, :3] / DETAIL_GAIN + bands[:, 3:] + 0.5, coarse, atol=1e-6)
+    assert torch.allclose(bands[:, 3:, 4] + 0.5, coarse[:, :, 1:8].mean(dim=2), atol=1e-6)
 
 
 def test_shuffle_is_torchs_and_one_axis_is_its_own() -> None:

@@ -52,11 +52,13 @@ def grey(shape: tuple[int, ...] = (60, 75), seed: int = 0) -> Image:
 
 
 @pytest.mark.parametrize("architecture", ["edsr", "rrdb_compact", "rrdb", "bicubic"])
-@pytest.mark.parametrize("upsampling", ["pixel_shuffle", "nearest_conv"])
-def test_tiles_leave_no_seams(architecture: str, upsampling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("upsampling", "bands"), [("pixel_shuffle", True), ("nearest_conv", False)])
+def test_tiles_leave_no_seams(
+    architecture: str, upsampling: str, bands: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Equal to the whole image at once, to 1e-4 of the value scale."""
     monkeypatch.setattr(prediction, "autocast_for", lambda device: nullcontext())
-    predictor = resolver(architecture, blocks=1, upsampling=upsampling)
+    predictor = resolver(architecture, blocks=1, upsampling=upsampling, split_bands=bands)
     coarse = (texture(3, (190, 143)) / np.float32(255))[..., None]
     options = replace(PLAIN, consistent=False)
     whole = predictor.restore_plane(coarse, options)

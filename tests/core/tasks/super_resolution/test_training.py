@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from core.errors import TrainingError, WeightsError
 from core.imaging.computed import mark_computed
@@ -19,7 +20,10 @@ from core.learning.snapshot import Snapshot
 from core.readings.reading import RestoredImage
 from core.readings.stored import hash_reading, write_reading
 from core.tasks.super_resolution import SUPER_RESOLUTION
+from core.tasks.super_resolution.networks import build_network
+from core.tasks.super_resolution.planning import plan_network
 from core.tasks.super_resolution.prediction import ADVERSARIAL, FIDELITY
+from core.tasks.super_resolution.settings import SuperResolutionSettings
 from core.tasks.super_resolution.training import train
 from core.tasks.task import PredictOptions, TrainingRequest, TrainingResult
 from core.types import ImageInfo
@@ -185,6 +189,18 @@ def test_training_goes_on_from_an_earlier_model(snapshot: Snapshot, tmp_path: Pa
     )
     with pytest.raises(WeightsError, match="do not fit"):
         run(other)
+
+
+@pytest.mark.parametrize("bands", [False, True], ids=["published", "ours"])
+def test_weights_from_a_file_are_shown_planes_as_they_are_used_to(
+    snapshot: Snapshot, tmp_path: Path, bands: bool
+) -> None:
+    request = make_request(snapshot, tmp_path, epochs=1, weights="file", learning_rate=1e-6)
+    assert isinstance(request.settings, SuperResolutionSettings)
+    spec = plan_network(request.settings, 1, bands)
+    save_file(build_network(spec).state_dict(), str(tmp_path / "w.safetensors"))
+    run(replace(request, initial_weights=tmp_path / "w.safetensors"))
+    assert read_card(request.out_dir)["spec"] == spec.model_dump(mode="json")
 
 
 def test_minutes_end_a_training_with_both_stages(snapshot: Snapshot, tmp_path: Path) -> None:
