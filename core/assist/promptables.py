@@ -51,10 +51,7 @@ class PromptCard:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name) or self.name.endswith((" ", ".")):
-            raise WeightsError(
-                f"A network's name must be 1 to 60 letters, digits, spaces or . ( ) + -, got {self.name!r}."
-            )
+        _check_name(self.name)
         if not 32 <= self.image_px <= 4096:
             raise WeightsError(f"image_px of {self.name} must lie between 32 and 4096, got {self.image_px}.")
         if len(self.mean) not in (1, 3) or len(self.mean) != len(self.std) or min(self.std) <= 0:
@@ -87,6 +84,31 @@ def read_promptable(home: Path, name: str) -> PromptCard:
         raise NotFound(f"There is no promptable network {name!r}; there are: {known}.")
     card = _card_from_text((folder / CARD).read_text("utf-8"), name)
     return replace(card, name=name)
+
+
+def check_new(home: Path, name: str) -> None:
+    """Check that a network can get this name.
+
+    Raises:
+        WeightsError: when no network can have it.
+        Conflict: when one has it.
+    """
+    _check_name(name)
+    if folder_of(home, name).exists():
+        raise Conflict(f"A promptable network named {name} is there already; choose another name.")
+
+
+def possible_name(text: str) -> str:
+    """Turn any text into a name that a network can have."""
+    return re.sub(r"[^\w .()+-]+", "", text).lstrip(" .()+-")[:60].rstrip(" .") or "network"
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name) or name.endswith((" ", ".")):
+        raise WeightsError(
+            "A network's name must be 1 to 60 letters, digits, spaces or . ( ) + - and begin with a letter or "
+            f"digit, got {name!r}."
+        )
 
 
 def folder_of(home: Path, name: str) -> Path:
@@ -153,9 +175,8 @@ def write_promptable(home: Path, card: PromptCard, encoder: bytes, decoder: byte
     """
     hashes = [hashlib.sha256(content).hexdigest() for content in (encoder, decoder)]
     card = replace(card, encoder_sha256=hashes[0], decoder_sha256=hashes[1])
+    check_new(home, card.name)
     folder = folder_of(home, card.name)
-    if folder.exists():
-        raise Conflict(f"A promptable network named {card.name} is there already; choose another name.")
     temporary: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from core.assist.promptables import export_promptable, list_promptables, remove_promptable
+from core.assist.promptables import (
+    check_new,
+    export_promptable,
+    list_promptables,
+    possible_name,
+    remove_promptable,
+)
 from core.cli.console import HomeOption, JsonOption, console, table
 from core.cli.data import ProjectArgument
 from core.cli.learn import ensure_split
@@ -43,7 +49,9 @@ def train_command(
     with console(home, as_json) as out:
         found = out.workspace.get_project(project)
         ensure_split(out, found)
-        payload = PromptPayload(project=found.id, name=name or f"{found.name} clicks", minutes=minutes)
+        name = name or possible_name(f"{found.name[:50]} clicks")
+        check_new(out.workspace.home, name)
+        payload = PromptPayload(project=found.id, name=name, minutes=minutes)
         result = out.run_job(payload, f"Train the click network {payload.name}")
         scores = ", ".join(f"{key} {value:.3f}" for key, value in result["metrics"].items() if key != "steps")
         out.result(result, f"Network {result['network']}: {scores or 'no validation images'}.")
@@ -62,7 +70,7 @@ def add_command(
     with console(home, as_json) as out:
         if not file.is_file():
             raise SightlineError(f"There is no file {file}; check the path.")
-        card = add_promptable(file, out.workspace.home, name or file.stem)
+        card = add_promptable(file, out.workspace.home, name or possible_name(file.stem))
         out.result({"network": card.name, "side": card.image_px}, f"Clicks can follow {card.name} now.")
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from core.assist.promptables import folder_of
-from core.errors import Conflict
+from core.assist.promptables import check_new
 from core.jobs.context import JobContext
 from core.jobs.payloads import PromptPayload
 from core.jobs.warm import Message
@@ -28,8 +27,7 @@ def run_prompt_training(context: JobContext) -> dict[str, Any]:
 
     payload = PromptPayload.model_validate(context.job.payload)
     home = context.workspace.home
-    if folder_of(home, payload.name).exists():
-        raise Conflict(f"A promptable network named {payload.name} is there already; choose another name.")
+    check_new(home, payload.name)
     snapshot = context.workspace.make_snapshot(payload.project, payload.reader, True)
     rng = np.random.default_rng(SEED)
     context.progress(0.0, "Collecting objects")

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.assist.promptables import PromptCard, export_promptable, list_promptables, remove_promptable
+from core.assist.promptables import (
+    PromptCard,
+    check_new,
+    export_promptable,
+    list_promptables,
+    possible_name,
+    remove_promptable,
+)
 from core.errors import SightlineError
 from core.jobs.payloads import PromptPayload
 from core.jobs.submit import submit
@@ -33,7 +40,9 @@ def promptable_shelf(project: Project) -> None:
             cards = list_promptables(store.home)
             if cards:
                 _table(cards)
+        with show_errors():
             _train(project)
+        with show_errors():
             _add()
 
 
@@ -60,11 +69,12 @@ def _train(project: Project) -> None:
         st.form("promptable_train", border=False),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
-        name = st.text_input("Name", f"{project.name} clicks"[:60], max_chars=60, width=320)
+        name = st.text_input("Name", possible_name(f"{project.name[:50]} clicks"), max_chars=60, width=320)
         minutes = st.number_input("Minutes of training", 1.0, 240.0, 10.0, 1.0, width=140)
         busy = bool(jobs) and jobs[0].state in ACTIVE
         if st.form_submit_button("Train a click network", disabled=busy):
             payload = PromptPayload(project=project.id, name=name.strip(), minutes=float(minutes))
+            check_new(store.home, payload.name)
             submit(queue(), payload, f"Train the click network {payload.name}")
             st.rerun()
     if jobs:
@@ -75,7 +85,7 @@ def _add() -> None:
     upload = st.file_uploader("Zip with encoder.onnx and decoder.onnx", ["zip"], key="promptable_file")
     if upload is None:
         return
-    name = st.text_input("Call it", Path(upload.name).stem[:60], key="promptable_name", width=320)
+    name = st.text_input("Call it", possible_name(Path(upload.name).stem), key="promptable_name", width=320)
     if st.button("Add the network", key="promptable_add"):
         with tempfile.TemporaryDirectory() as folder, st.spinner("Trying the network on an empty picture …"):
             path = Path(folder) / "network.zip"

@@ -24,6 +24,10 @@ def test_networks_are_listed_trained_and_removed(
     add_flat(store, project, "c0", "p0")
     add_promptable(zipped(tmp_path / "n.zip", two(*foreign())), store.home, "SAM of the site")
     app = open_page("models/train.py", project=project.id)
+    next(field for field in app.text_input if field.label == "Name").set_value("a/b")
+    next(button for button in app.button if button.label == "Train a click network").click().run()
+    assert any("name must be" in error.value for error in app.error)
+    next(field for field in app.text_input if field.label == "Name").set_value("Nerves clicks")
     next(button for button in app.button if button.label == "Train a click network").click().run()
     assert not app.exception
     (job,) = [job for job in JobQueue(store).list(project_id=project.id) if job.kind == "prompt"]

@@ -26,10 +26,12 @@ from core.assist.prompt_training import MEAN, STD, PromptTraining, card_of, trai
 from core.assist.promptables import (
     DECODER,
     PromptCard,
+    check_new,
     checked_files,
     export_promptable,
     folder_of,
     list_promptables,
+    possible_name,
     read_promptable,
     remove_promptable,
 )
@@ -157,6 +159,21 @@ def test_names_never_become_paths(tmp_path: Path, name: str) -> None:
         add_promptable(zipped(tmp_path / "n.zip", two(*foreign())), tmp_path, name)
     with pytest.raises(NotFound):
         folder_of(tmp_path, "../" + name)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Demo: blood cells (synthetic) clicks", "Demo blood cells (synthetic) clicks"),
+        ("../../.ssh", "ssh"),
+        ("肝 / Leber?", "肝  Leber"),
+        ("***", "network"),
+        ("x" * 59 + ". y", "x" * 59),
+    ],
+)
+def test_any_text_becomes_a_possible_name(tmp_path: Path, text: str, name: str) -> None:
+    assert possible_name(text) == name
+    check_new(tmp_path, name)
 
 
 def test_a_damaged_file_is_noticed(tmp_path: Path) -> None:
