@@ -189,7 +189,7 @@ def _check_kinds(items: tuple[SnapshotItem, ...], settings: SuperResolutionSetti
             raise TrainingError("More slices are made of grey volumes only; set axes=in_plane.")
 
 
-def _plan_patch(sides: Array, settings: SuperResolutionSettings, largest: int) -> tuple[int, int]:
+def _plan_patch(sides: Array, settings: SuperResolutionSettings, most: int) -> tuple[int, int]:
     """Choose the patch by the sizes of the training images, each axis by itself."""
     if settings.patch:
         held = (sides >= settings.patch).all(axis=1)
@@ -202,8 +202,8 @@ def _plan_patch(sides: Array, settings: SuperResolutionSettings, largest: int) -
         return settings.patch, settings.patch
     chosen = []
     for axis in range(2):
-        held = [side for side in PATCHES if side <= largest and (sides[:, axis] >= side).mean() >= HELD_BY]
-        chosen.append(held[0] if held else SMALLEST_PATCH)
+        fitting = [side for side in PATCHES if side <= most and (sides[:, axis] >= side).mean() >= HELD_BY]
+        chosen.append(fitting[0] if fitting else SMALLEST_PATCH)
     if settings.axes == "in_plane":
         chosen = [min(chosen)] * 2
     return chosen[0], chosen[1]

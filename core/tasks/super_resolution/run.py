@@ -157,9 +157,12 @@ class Run:
             self.judge = self._build_judge(settings)
 
     def _build_judge(self, settings: SuperResolutionSettings) -> Judge:
-        network = build_discriminator(
-            settings.discriminator, self.plan.spec.channels, settings.discriminator_features
-        ).to(self.request.device)
+        bands = (
+            2 * self.plan.spec.channels
+        )  # it is shown detail and mean apart, or it would see no detail in bf16
+        network = build_discriminator(settings.discriminator, bands, settings.discriminator_features).to(
+            self.request.device
+        )
         perceptual = None
         if self.features is not None:
             perceptual = FeatureDistance(self.features.network, self.features.channels).to(

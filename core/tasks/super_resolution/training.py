@@ -32,7 +32,7 @@ from core.tasks.super_resolution.card import make_card, metrics_of
 from core.tasks.super_resolution.data import Batch, SampleKey, SampleMaker, Source, open_sources, plane_table
 from core.tasks.super_resolution.discriminators import MULTIPLE
 from core.tasks.super_resolution.losses import FidelityLoss, pixel_distance, relativistic_losses
-from core.tasks.super_resolution.networks import Bicubic, build_network
+from core.tasks.super_resolution.networks import Bicubic, build_network, split_bands
 from core.tasks.super_resolution.planning import Plan, make_plan
 from core.tasks.super_resolution.prediction import ADVERSARIAL, FIDELITY
 from core.tasks.super_resolution.run import FIRST, SECOND, Judge, Run, plan_event, stage_settings
@@ -244,13 +244,13 @@ def _on_device(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _judged(planes: Tensor) -> Tensor:
-    """Cut planes to sides that a U-Net can halve three times; short ones are mirrored outwards."""
+    """Cut planes to sides that a U-Net can halve three times, short ones repeated outwards; split their bands."""
     height, width = planes.shape[2:]
     if height < MULTIPLE or width < MULTIPLE:
         missing = (0, max(0, MULTIPLE - width), 0, max(0, MULTIPLE - height))
         planes = nn.functional.pad(planes, missing, mode="replicate")
         height, width = planes.shape[2:]
-    return planes[:, :, : height // MULTIPLE * MULTIPLE, : width // MULTIPLE * MULTIPLE]
+    return split_bands(planes[:, :, : height // MULTIPLE * MULTIPLE, : width // MULTIPLE * MULTIPLE])
 
 
 def _go_on(should_stop: ShouldStop) -> None:

@@ -18,8 +18,12 @@ def probable(p: float) -> Mask:
 
 
 def test_unsureness_and_disagreement() -> None:
-    assert unsureness(probable(0.5)) == pytest.approx(1, abs=1e-3)
-    assert unsureness(probable(1.0)) == pytest.approx(0, abs=1e-3)
+    values = [unsureness(probable(p)) for p in (1.0, 0.8, 0.6, 0.49)]
+    assert values == pytest.approx([0, 1 - 1.6 / 1.8, 1 - 1.2 / 1.6, 1], abs=0.01)
+    assert unsureness(probable(0.05)) == 0  # haze over an empty image
+    few = np.zeros((3, *SHAPE), np.uint8)  # one label sure, the other one missed
+    few[1, :20], few[2, 20:], few[0, 20:] = 255, 100, 155
+    assert unsureness(Mask(few.argmax(axis=0).astype(np.uint8), few)) == pytest.approx(0.5, abs=0.01)
     assert unsureness(Mask(np.zeros(SHAPE, np.uint8))) is None
     boxes = [np.array([[0, 0, 4, 4]], np.float32), np.ones(1, np.uint16), np.zeros(1, np.int32)]
     assert unsureness(Boxes(*boxes)) is None
