@@ -15,6 +15,7 @@ import re
 import shutil
 import zipfile
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -101,6 +102,13 @@ def check_new(home: Path, name: str) -> None:
 def possible_name(text: str) -> str:
     """Turn any text into a name that a network can have."""
     return re.sub(r"[^\w .()+-]+", "", text).lstrip(" .()+-")[:60].rstrip(" .") or "network"
+
+
+def free_name(home: Path, text: str) -> str:
+    """Turn any text into a name that no network has yet: with a number behind it where one has."""
+    name = possible_name(text)[:55].rstrip(" .")
+    numbered = (f"{name} {number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if not folder_of(home, one).exists())
 
 
 def _check_name(name: str) -> None:

@@ -10,6 +10,7 @@ import typer
 from core.assist.promptables import (
     check_new,
     export_promptable,
+    free_name,
     list_promptables,
     possible_name,
     remove_promptable,
@@ -49,7 +50,7 @@ def train_command(
     with console(home, as_json) as out:
         found = out.workspace.get_project(project)
         ensure_split(out, found)
-        name = name or possible_name(f"{found.name[:50]} clicks")
+        name = name or free_name(out.workspace.home, f"{found.name[:50]} clicks")
         check_new(out.workspace.home, name)
         payload = PromptPayload(project=found.id, name=name, minutes=minutes)
         result = out.run_job(payload, f"Train the click network {payload.name}")

@@ -11,8 +11,8 @@ from core.assist.promptables import (
     PromptCard,
     check_new,
     export_promptable,
+    free_name,
     list_promptables,
-    possible_name,
     remove_promptable,
 )
 from core.errors import SightlineError
@@ -69,7 +69,9 @@ def _train(project: Project) -> None:
         st.form("promptable_train", border=False),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
-        name = st.text_input("Name", possible_name(f"{project.name[:50]} clicks"), max_chars=60, width=320)
+        name = st.text_input(
+            "Name", free_name(store.home, f"{project.name[:50]} clicks"), max_chars=60, width=320
+        )
         minutes = st.number_input("Minutes of training", 1.0, 240.0, 10.0, 1.0, width=140)
         busy = bool(jobs) and jobs[0].state in ACTIVE
         if st.form_submit_button("Train a click network", disabled=busy):
@@ -85,7 +87,9 @@ def _add() -> None:
     upload = st.file_uploader("Zip with encoder.onnx and decoder.onnx", ["zip"], key="promptable_file")
     if upload is None:
         return
-    name = st.text_input("Call it", possible_name(Path(upload.name).stem), key="promptable_name", width=320)
+    name = st.text_input(
+        "Call it", free_name(store.home, Path(upload.name).stem), key="promptable_name", width=320
+    )
     if st.button("Add the network", key="promptable_add"):
         with tempfile.TemporaryDirectory() as folder, st.spinner("Trying the network on an empty picture …"):
             path = Path(folder) / "network.zip"

@@ -30,6 +30,7 @@ from core.assist.promptables import (
     checked_files,
     export_promptable,
     folder_of,
+    free_name,
     list_promptables,
     possible_name,
     read_promptable,
@@ -121,6 +122,7 @@ def test_a_foreign_network_comes_in_and_answers(
     found = propose_prompted(mask.shape, one_click(50, 70), network, encode)
     assert found.labels.shape == mask.shape and dice(found.labels > 0, mask) > 0.95
     assert [one.name for one in list_promptables(tmp_path)] == ["SAM small"]
+    assert [free_name(tmp_path, text) for text in ("SAM: small", "other")] == ["SAM small 2", "other"]
 
 
 def test_out_and_in_again(tmp_path: Path) -> None:

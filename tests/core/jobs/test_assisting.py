@@ -146,7 +146,7 @@ def test_what_is_not_there(case: Case) -> None:
 def test_the_next_case_is_the_one_the_model_is_unsure_of(store: Workspace, case: Case) -> None:
     cases = [case]
     for number in range(4):
-        array = noisy(BODY[2], seed=number)
+        array = noisy(BODY[2], seed=1)  # all alike: only the model tells them apart
         name = f"c{number}"
         cases.append(
             store.add_case(
