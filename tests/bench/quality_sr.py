@@ -265,7 +265,16 @@ def hippocampi(folder: Path) -> Snapshot:
                             for number, path in enumerate(files)])  # fmt: skip
 
 
-SETS: dict[str, Callable[[Path], Snapshot]] = {"cxr": radiographs, "us": ultrasound, "mr": hippocampi}
+def spines(folder: Path) -> Snapshot:
+    """Store three MR volumes of the one spine there is: T2 and T2* train, T1 validates."""
+    chosen = {"t2/t2": "train", "t2s/t2s_uncropped": "train", "t1/t1w": "val"}
+    root = SHARED_DATA / "vol_mr_spine"
+    return _stored(folder, [(root / f"{name}.nii.gz", name, split) for name, split in chosen.items()])
+
+
+SETS: dict[str, Callable[[Path], Snapshot]] = {
+    "cxr": radiographs, "us": ultrasound, "mr": hippocampi, "spine": spines,
+}  # fmt: skip
 
 
 def _stored(folder: Path, files: list[tuple[Path, str, Any]]) -> Snapshot:
