@@ -13,12 +13,13 @@ from core.assist.levels import FloatArray, Levels, measure_levels, to_chroma, to
 from core.readings.reading import Boxes, Mask, Reading
 from core.types import Array, Image
 
-# Fainter probabilities are a model's haze over the background; areas below this share of the pixels hold no object.
+# Fainter probabilities are a model's haze over the background; so large a share of the pixels is taken to be right
+# beforehand, so that a few faint ones in an empty image do not make it unsure.
 LEAST_PROBABILITY, LEAST_SHARE = 0.1, 0.002
 MOST_PIXELS = 2**20  # looked at per reading
 THUMB_PX = 12
 BINS = 16
-# Variety weighs as much as doubt: with half of it the unsure ones chosen together are of one kind.
+# Variety weighs as much as doubt: with half of that, tests/bench/next_case.py found less.
 WEIGHTS = {"unsure": 1.0, "disagreement": 1.0, "unlike": 1.0}
 TELLING = 0.6  # a reason is told when more than so much of the cases score lower by it
 
@@ -74,7 +75,7 @@ def unsureness(reading: Reading) -> float | None:
 
     Of masks: one minus the Dice that the model's own probabilities promise its mask, the mean over the labels. It
     finds the cases that a model fails on better than entropy does (rank correlation 0.53 to 0.25 with the error of
-    young networks on seg_nuclei_dsb2018), because it does not grow with the length of the borders.
+    young networks on seg_nuclei_dsb2018).
 
     Source: after Borges et al., Soft Dice Confidence, 2024 (arXiv 2402.10665).
     """

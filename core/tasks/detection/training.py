@@ -22,10 +22,10 @@ from core.learning.devices import memory_format_of, seed_everything
 from core.learning.ema import WeightAverage
 from core.learning.feed import Feed, choose_workers
 from core.learning.optimiser import build_optimiser, precision_for, set_learning_rate
-from core.learning.package import load_weights, write_package
+from core.learning.package import write_package
 from core.learning.sampling import HardCaseSampler, sample_seed
 from core.learning.state import keep_weights
-from core.learning.weights import WeightsReport, load_initial_weights, read_weights_file
+from core.learning.weights import WeightsReport, load_initial_weights, read_first_weights
 from core.tasks.detection.augmentation import build_augmentation
 from core.tasks.detection.card import make_card, rule_of
 from core.tasks.detection.data import (
@@ -201,8 +201,7 @@ def _norm_of_weights(request: TrainingRequest, settings: DetectionSettings) -> N
     """Return the normalisation that the first weights were trained with; None when there are none."""
     if settings.weights == "scratch" or request.initial_weights is None:
         return "frozen" if settings.weights == "hub" else None
-    read = load_weights if settings.weights == "model" else read_weights_file
-    state = read(request.initial_weights)
+    state = read_first_weights(settings.weights, request.initial_weights)
     return "frozen" if any(name.endswith("running_mean") for name in state) else "group"
 
 

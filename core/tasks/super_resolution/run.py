@@ -157,9 +157,8 @@ class Run:
             self.judge = self._build_judge(settings)
 
     def _build_judge(self, settings: SuperResolutionSettings) -> Judge:
-        bands = (
-            2 * self.plan.spec.channels
-        )  # it is shown detail and mean apart, or it would see no detail in bf16
+        # It is shown detail and mean of each channel apart: at the precision of bf16 it would see no detail.
+        bands = 2 * self.plan.spec.channels
         network = build_discriminator(settings.discriminator, bands, settings.discriminator_features).to(
             self.request.device
         )

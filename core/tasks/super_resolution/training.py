@@ -97,8 +97,8 @@ def prepare(request: TrainingRequest, on_event: OnEvent, should_stop: ShouldStop
     if not isinstance(settings, SuperResolutionSettings):
         raise TrainingError(f"Super-resolution needs its own settings, got {type(settings).__name__}.")
     state = _first_weights(request, settings)
-    split_bands = state is None or _splits_bands(state, request.snapshot)
-    plan = make_plan(request.snapshot, settings, request.device, split_bands)
+    with_bands = state is None or _splits_bands(state, request.snapshot)
+    plan = make_plan(request.snapshot, settings, request.device, with_bands)
     seed_everything(settings.seed)
     on_event(plan_event(request, plan))
     on_event({"kind": "note", "message": "Preparing the images."})
