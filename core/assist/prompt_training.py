@@ -19,7 +19,11 @@ from core.errors import JobStopped, TrainingError
 from core.learning.devices import autocast_for, seed_everything
 from core.learning.ema import WeightAverage
 
-IMAGES, OBJECTS = 4, 4  # a step looks at so many pictures, and at so many objects on each
+SIDES = (
+    (0.0, IMAGE_PX // 2),
+    (0.6, IMAGE_PX),
+)  # (from this progress on, side of the pictures): small steps first
+IMAGES, OBJECTS = 4, 2  # a step looks at so many pictures, and at so many objects on each
 LEARNING_RATE = 2e-3
 WARMUP_STEPS = 30
 EMA_DECAY = 0.99
@@ -76,7 +80,8 @@ def train_promptable(
         warm = min(1.0, (step + 1) / WARMUP_STEPS)
         for group in optimiser.param_groups:
             group["lr"] = LEARNING_RATE * warm * 0.5 * (1 + np.cos(np.pi * min(1.0, done)))
-        loss = _step(model, _draw(request.train, rng), rng, request.device)
+        side = next(side for start, side in reversed(SIDES) if done >= start)
+        loss = _step(model, _draw(request.train, side, rng), rng, request.device)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -97,10 +102,10 @@ def card_of(name: str, facts: dict[str, Any]) -> PromptCard:
     return PromptCard(name, IMAGE_PX, MEAN, STD, facts=facts)
 
 
-def _draw(planes: Sequence[Plane], rng: np.random.Generator) -> list[Sample]:
+def _draw(planes: Sequence[Plane], side: int, rng: np.random.Generator) -> list[Sample]:
     samples: list[Sample] = []
     for _ in range(200 * IMAGES):
-        sample = cut_sample(planes[int(rng.integers(len(planes)))], IMAGE_PX, OBJECTS, rng)
+        sample = cut_sample(planes[int(rng.integers(len(planes)))], side, OBJECTS, rng)
         if sample is not None:
             samples.append(vary(sample, rng))
         if len(samples) == IMAGES:

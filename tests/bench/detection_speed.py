@@ -18,8 +18,11 @@ from unittest.mock import patch
 import numpy as np
 
 from core.types import Image
-from tests.bench.quality_bccd import DATA, score
 from tests.bench.quality_bccd import Options as TrainingOptions
+from tests.bench.quality_bccd import score
+from tests.conftest import SHARED_DATA
+
+DATA = SHARED_DATA / "det_bccd"
 
 ROUNDS = 5
 MINUTES = 2.0  # of training, so that ours finds something
@@ -27,13 +30,13 @@ MINUTES = 2.0  # of training, so that ours finds something
 
 def rows() -> list[dict[str, Any]]:
     """Train ours shortly on blood cells, then measure; nothing without the shared data."""
-    if not (DATA / "det_bccd").is_dir():
+    if not DATA.is_dir():
         return []
     from tests.bench._plain_files import cells_snapshot
     from tests.bench.quality_bccd import train_ours
 
     with tempfile.TemporaryDirectory() as folder:
-        snapshot = cells_snapshot(DATA / "det_bccd", Path(folder) / "files")
+        snapshot = cells_snapshot(DATA, Path(folder) / "files")
         options = TrainingOptions(keep=Path(folder))
         (Path(folder) / "run").mkdir()
         train_ours(snapshot, MINUTES, options, Path(folder) / "run")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,14 @@ from core.learning.plane_cache import OnItem, PlaneImages, flat_plane, plane_sha
 from core.learning.planes import fit_mask, fit_to_grid
 from core.learning.snapshot import Snapshot, SnapshotItem
 from core.readings.reading import Boxes
-from core.tasks.detection.augmentation import Augment, Sample, cut, is_large_enough, join_four
+from core.tasks.detection.augmentation import (
+    Augment,
+    Sample,
+    build_augmentation,
+    cut,
+    is_large_enough,
+    join_four,
+)
 from core.tasks.detection.frames import pad_to, whole_frame
 from core.tasks.detection.planning import Plan, read_boxes
 from core.types import Array, Label, Split
@@ -78,12 +85,13 @@ class BoxCache:
 
 
 class SampleKey(NamedTuple):
-    """Everything a sample depends on."""
+    """Everything a sample depends on; ``is_calm`` near the end of a training, see ``Plan.calm_from``."""
 
     plane: int
     seed: int
     height: int
     width: int
+    is_calm: bool = False
 
 
 class Batch(NamedTuple):
@@ -145,6 +153,7 @@ class SampleMaker:
     def __init__(self, cache: BoxCache, augment: Augment, plan: Plan) -> None:
         self._cache = cache
         self._augment = augment
+        self._augment_calmly = build_augmentation(replace(plan.augmentation, rotation=0, scale=0))
         self._plan = plan
 
     def __call__(self, keys: Sequence[SampleKey]) -> Batch:
@@ -158,11 +167,12 @@ class SampleMaker:
     def _sample(self, key: SampleKey) -> Sample:
         random = np.random.default_rng(key.seed)
         sample = self._fitted(key.plane, (key.height, key.width), random)
-        if random.random() < self._plan.mosaic:
+        if random.random() < self._plan.mosaic and not key.is_calm:
             others = random.integers(len(self._cache), size=3).tolist()
             four = [sample, *(self._fitted(one, (key.height, key.width), random) for one in others)]
             sample = join_four(four, random)
-        return self._augment(sample, int(random.integers(2**31)))
+        augment = self._augment_calmly if key.is_calm else self._augment
+        return augment(sample, int(random.integers(2**31)))
 
     def _fitted(self, plane: int, size: tuple[int, int], random: np.random.Generator) -> Sample:
         """Return a plane, or a crop of it, at the input's size."""

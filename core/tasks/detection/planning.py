@@ -95,6 +95,8 @@ class Plan:
         framing: at which scale.
         augmentation: how samples are varied.
         mosaic: share of samples put together from four.
+        calm_from: progress from which samples are neither put together nor turned and scaled: edges of images
+            then cut objects as they do where the model will be used.
         batch_size: images in a step.
         sizes: (progress, share) pairs: from this progress on, inputs have this share of the full side.
         fingerprint: what the decisions stand on.
@@ -106,6 +108,7 @@ class Plan:
     framing: Framing
     augmentation: AugmentationPlan
     mosaic: float
+    calm_from: float
     batch_size: int
     sizes: tuple[tuple[float, float], ...]
     fingerprint: Fingerprint
@@ -271,6 +274,7 @@ def _plan(
         framing=framing,
         augmentation=unbent(plan_augmentation(settings)),
         mosaic=settings.mosaic,
+        calm_from=1 - settings.calm_end,
         batch_size=settings.batch_size or (MASK_BATCH if spec.has_masks else DEFAULT_BATCH)[kind],
         sizes=PROGRESSIVE_SIZES if settings.progressive_size else ((0.0, 1.0),),
         fingerprint=seen,

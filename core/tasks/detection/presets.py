@@ -16,7 +16,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {
         "epochs": 0,
         "minutes": 15.0,
-        "scale": 0.2,
+        "scale": 0.3,
+        "mosaic": 0.3,
+        "calm_end": 0.35,
         "ema_decay": 0.998,
         "progressive_size": True,
     },
@@ -28,6 +30,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "head_convs": 3,
         "augmentation": "medium",
         "mosaic": 0.3,
+        "calm_end": 0.2,
         "ema_decay": 0.9995,
         "early_stopping_patience": 40,
     },

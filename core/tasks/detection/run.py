@@ -98,7 +98,7 @@ def plan_event(request: TrainingRequest, plan: Plan) -> dict[str, Any]:
         "spec": plan.spec.model_dump(mode="json"),
         "preprocessing": plan.preprocessing.model_dump(mode="json"),
         "framing": plan.framing.model_dump(mode="json"),
-        "augmentation": asdict(plan.augmentation) | {"mosaic": plan.mosaic},
+        "augmentation": asdict(plan.augmentation) | {"mosaic": plan.mosaic, "calm_from": plan.calm_from},
         "batch_size": plan.batch_size,
         "sizes": [list(size) for size in plan.sizes],
         "anchor_overlap": round(plan.anchor_overlap, 3),

@@ -66,6 +66,13 @@ class DetectionSettings(BaseModel):
     mosaic: float = knob(
         0.0, "Augmentation", "Share of the samples that are put together from four.", ge=0, le=1
     )
+    calm_end: float = knob(
+        0.0,
+        "Augmentation",
+        "Share of the training, at its end, without mosaic, turning and scaling: as images will be read.",
+        ge=0,
+        le=1,
+    )
 
     optimiser: Literal["adamw", "adam", "sgd"] = knobs.OPTIMISER
     learning_rate: float = knobs.LEARNING_RATE

@@ -165,9 +165,11 @@ def batch_keys(run: Run) -> Iterator[list[SampleKey]]:
         places = range(first, min(first + size, len(order)))
         if len(places) == 1 and first > 0:
             return  # batch norm cannot learn from a single sample
-        height, width = run.plan.input_shape(budget.progress(epoch + first / len(order), run.course.seconds))
+        done = budget.progress(epoch + first / len(order), run.course.seconds)
+        height, width = run.plan.input_shape(done)
+        is_calm = done >= run.plan.calm_from
         yield [
-            SampleKey(int(order[place]), sample_seed(run.settings.seed, epoch, place), height, width)
+            SampleKey(int(order[place]), sample_seed(run.settings.seed, epoch, place), height, width, is_calm)
             for place in places
         ]
 

@@ -83,6 +83,19 @@ def test_same_keys_same_batch(tmp_path: Path) -> None:
         assert np.array_equal(one["boxes"], other["boxes"])
 
 
+def test_calm_samples_are_whole_images_only_mirrored_and_relit(tmp_path: Path) -> None:
+    snapshot = make_snapshot(tmp_path / "data")
+    plan = plan_for(snapshot, mosaic=1.0, augmentation="strong", calm_end=0.3)
+    assert plan.calm_from == pytest.approx(0.7)
+    cache = open_cache(snapshot, "train", plan, tmp_path / "cache", quiet)
+    maker = SampleMaker(cache, build_augmentation(plan.augmentation), plan)
+    for seed in range(8):
+        target = maker([SampleKey(0, seed, SIZE, SIZE, is_calm=True)]).targets[0]
+        sides = target["boxes"][:, 2:] - target["boxes"][:, :2]
+        own = cache.boxes[0].box_xyxy[:, 2:] - cache.boxes[0].box_xyxy[:, :2]
+        assert np.allclose(np.sort(sides.numpy().ravel()), np.sort(own.ravel()), atol=1e-3)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (256, 256)])
 def test_crops_of_large_planes_keep_an_object_whole(tmp_path: Path, size: tuple[int, int]) -> None:
     snapshot = make_snapshot(tmp_path / "data", size=200)
