@@ -22,7 +22,7 @@ from core.learning.ema import WeightAverage
 SIDES = (
     (0.0, IMAGE_PX // 2),
     (0.6, IMAGE_PX),
-)  # (from this progress on, side of the pictures): small steps first
+)  # (from this progress on, side of pictures): quick steps first
 IMAGES, OBJECTS = 4, 2  # a step looks at so many pictures, and at so many objects on each
 LEARNING_RATE = 2e-3
 WARMUP_STEPS = 30

@@ -41,7 +41,7 @@ PRIOR_PROBABILITY = 0.01  # of an object at a place, before training: focal loss
 MASK_SIDE = 28
 POOL_SIDE, MASK_POOL_SIDE = 7, 14
 PROPOSALS_PER_OBJECT = 3
-SAMPLED_PROPOSALS = 128  # of an image, that the box head learns from at least
+SAMPLED_PROPOSALS = 128  # of an image, that the box head learns from; more without masks where objects crowd
 
 
 def build_network(spec: DetectorSpec) -> Detector:
@@ -311,7 +311,10 @@ def _build_rcnn(spec: DetectorSpec, widths: list[int]) -> nn.Module:
         "box_roi_pool": MultiScaleRoIAlign(levels, POOL_SIDE, 2),
         "box_head": _box_head(spec, second),
         "box_predictor": FastRCNNPredictor(spec.head_features, spec.classes + 1),
-        "box_batch_size_per_image": max(SAMPLED_PROPOSALS, spec.objects),
+        # Each of them that holds an object goes through the mask head, which takes most of a step's time.
+        "box_batch_size_per_image": SAMPLED_PROPOSALS
+        if spec.has_masks
+        else max(SAMPLED_PROPOSALS, spec.objects),
         "box_score_thresh": SCORE_FLOOR,
         "box_nms_thresh": SUPPRESSION_IOU,
         "box_detections_per_img": spec.objects,

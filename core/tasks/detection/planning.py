@@ -38,7 +38,9 @@ from core.types import Array, Label
 SAMPLED_ITEMS = 150
 WANTED_SIDE = 20.0  # input pixels that small objects should have
 FINE_SIDE = 14.0  # when they have fewer, the pyramid begins at stride 4
-LEAST_SIDE = 8.0  # when whole images would leave them fewer, tiles are looked at
+# When whole images leave more than this share of a label's objects fewer pixels than this, and tiles would show them
+# notably larger, tiles are looked at.
+LEAST_SIDE, LOST_SHARE, NOTABLY = 8.0, 0.1, 1.4
 SMALLEST_INPUT = 64
 DEFAULT_SIDE = {"cpu": (224, 384), "cuda": (320, 800)}  # least and most, unless set
 DEFAULT_BATCH = {"cpu": 8, "cuda": 16}
@@ -96,7 +98,7 @@ class Plan:
         augmentation: how samples are varied.
         mosaic: share of samples put together from four.
         calm_from: progress from which samples are neither put together nor turned and scaled: edges of images
-            then cut objects as they do where the model will be used.
+            then cut objects as they do where the model will be used (after Ge et al., YOLOX, 2021).
         batch_size: images in a step.
         sizes: (progress, share) pairs: from this progress on, inputs have this share of the full side.
         fingerprint: what the decisions stand on.
@@ -215,7 +217,6 @@ def _measure(train: tuple[SnapshotItem, ...], boxes: list[Boxes], labels: tuple[
     low, high = (float(value) for value in np.percentile(pixels, (0.5, 99.5)))
     sides = np.sqrt(np.concatenate([_sides(one).prod(axis=1) for one in boxes]))
     values = np.concatenate([one.labels for one in boxes])
-    small = min(float(np.percentile(sides[values == value], 25)) for value in np.unique(values))
     return Fingerprint(
         items=len(train),
         patients=len({item.patient_key for item in train}),
@@ -227,7 +228,7 @@ def _measure(train: tuple[SnapshotItem, ...], boxes: list[Boxes], labels: tuple[
         high=high,
         objects={label.value: int((values == label.value).sum()) for label in labels},
         most_objects=max(int(np.bincount(one.planes).max()) for one in boxes if len(one)),
-        small_side=small,
+        small_side=_small_side(sides, values),
         large_side=float(np.percentile(sides, 95)),
     )
 
@@ -243,6 +244,11 @@ def _sides(boxes: Boxes) -> Array:
     return np.asarray(boxes.box_xyxy[:, 2:] - boxes.box_xyxy[:, :2], dtype=np.float64)
 
 
+def _small_side(sides: Array, labels: Array) -> float:
+    """Return the lower quartile of the sides of the label whose objects are smallest."""
+    return min(float(np.percentile(sides[labels == label], 25)) for label in np.unique(labels))
+
+
 def _plan(
     seen: Fingerprint,
     train: tuple[SnapshotItem, ...],
@@ -253,7 +259,7 @@ def _plan(
     device, classes, norm = place
     kind = "cuda" if device.startswith("cuda") else "cpu"
     channels = plan_channels(seen.channels, settings.channels, settings.weights)
-    preprocessing, framing = _plan_framing(seen, train, settings, kind, channels)
+    preprocessing, framing = _plan_framing(seen, train, boxes, settings, (kind, channels))
     sides = np.concatenate(
         [
             _sides(one) * _scale_of(item, preprocessing, framing)
@@ -285,37 +291,48 @@ def _plan(
 def _plan_framing(
     seen: Fingerprint,
     train: tuple[SnapshotItem, ...],
+    boxes: list[Boxes],
     settings: DetectionSettings,
-    kind: str,
-    channels: int,
+    place: tuple[str, int],
 ) -> tuple[Preprocessing, Framing]:
-    """Choose the input's size and the scale: small objects large enough, the input no larger than it must be."""
+    """Choose the input's size and the scale: small objects large enough, the input no larger than it must be.
+
+    Where whole images would leave the small objects too small, as where a few images are much larger than the others
+    and hold many of the objects, tiles of one scale are looked at.
+    """
+    kind, channels = place
     typical = math.sqrt(seen.height * seen.width)
     least, most = DEFAULT_SIDE[kind]
     side = settings.input_size or float(np.clip(typical * WANTED_SIDE / seen.small_side, least, most))
     if not settings.input_size:
         side = min(side, max(typical, least))
-    is_tiled = settings.fit == "tiles" or (
-        settings.fit == "auto" and seen.small_side * side / typical < LEAST_SIDE and typical > side
-    )
     shrink = side / typical
-    size = (
-        (_rounded(side), _rounded(side)) if is_tiled else _fitting(seen.height * shrink, seen.width * shrink)
-    )
+    height, width = _fitting(seen.height * shrink, seen.width * shrink)
     values = ValueRange(seen.low, seen.high, seen.modalities)
-    preprocessing = Preprocessing(
+    whole = Preprocessing(
         **plan_intensities(settings.normalisation, settings.weights, channels, values),
-        input_height=size[0],
-        input_width=size[1],
-        fit="patch" if is_tiled else "resize",
+        input_height=height,
+        input_width=width,
+        fit="resize",
     )
-    if is_tiled:
-        scale = min(1.0, WANTED_SIDE / seen.small_side)
-        return preprocessing, Framing(mode="tiles", scale=scale, lowest=scale, highest=scale)
-    scales = [fit_scale(plane_shape(item), preprocessing) for item in train]
-    return preprocessing, Framing(
-        mode="whole", scale=float(np.median(scales)), lowest=min(scales), highest=max(scales)
-    )
+    scales = [fit_scale(plane_shape(item), whole) for item in train]
+    scale = min(1.0, WANTED_SIDE / seen.small_side)
+    if settings.fit == "whole" or (settings.fit == "auto" and not _loses_objects(boxes, scales, scale)):
+        return whole, Framing(
+            mode="whole", scale=float(np.median(scales)), lowest=min(scales), highest=max(scales)
+        )
+    square = {"input_height": _rounded(side), "input_width": _rounded(side), "fit": "patch"}
+    return whole.model_copy(update=square), Framing(mode="tiles", scale=scale, lowest=scale, highest=scale)
+
+
+def _loses_objects(boxes: list[Boxes], scales: list[float], tiles_scale: float) -> bool:
+    """Tell whether many objects of a label become too small when each image is brought to the input by its scale."""
+    lost = [
+        (np.sqrt(_sides(one).prod(axis=1)) * scale < LEAST_SIDE) & (scale * NOTABLY < tiles_scale)
+        for one, scale in zip(boxes, scales, strict=True)
+    ]
+    labels, is_lost = np.concatenate([one.labels for one in boxes]), np.concatenate(lost)
+    return max(float(is_lost[labels == label].mean()) for label in np.unique(labels)) > LOST_SHARE
 
 
 def _scale_of(item: SnapshotItem, preprocessing: Preprocessing, framing: Framing) -> float:

@@ -69,7 +69,7 @@ class DetectionSettings(BaseModel):
     calm_end: float = knob(
         0.0,
         "Augmentation",
-        "Share of the training, at its end, without mosaic, turning and scaling: as images will be read.",
+        "Share of the training, at its end, without mosaic, rotation and scale: as images will be read.",
         ge=0,
         le=1,
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from core.learning.preprocessing import Preprocessing
+from core.learning.snapshot import Snapshot
 from core.tasks.detection.anchors import Anchors, best_overlaps, plan_anchors
 from core.tasks.detection.frames import Frame, frames_of, whole_frame
 from core.tasks.detection.planning import make_plan
@@ -58,6 +59,19 @@ def test_the_plan_follows_the_boxes(tmp_path: Path) -> None:
     assert tiled.framing.mode == "tiles"  # squares of 14 pixels would shrink to under 3
     rcnn = make_plan(snapshot, make_settings({**SMALL, "architecture": "faster_rcnn"}))
     assert rcnn.anchor_overlap > 0.7
+
+
+def test_a_few_large_images_among_small_ones_are_not_squeezed(tmp_path: Path) -> None:
+    """Shrunk to the size of the others, their many objects would be lost."""
+    small, large = (
+        make_snapshot(tmp_path / "small", train=6),
+        make_snapshot(tmp_path / "large", size=512, count=4),
+    )
+    mixed = Snapshot(small.task, small.labels, (*small.items, *large.of_split("train")[:2]))
+    assert make_plan(small, make_settings(SMALL)).framing.mode == "whole"
+    plan = make_plan(mixed, make_settings(SMALL))
+    assert (plan.framing.mode, plan.framing.scale) == ("tiles", 1.0)
+    assert make_plan(mixed, make_settings({**SMALL, "fit": "whole"})).framing.mode == "whole"
 
 
 WHOLE = Framing(mode="whole", scale=0.5, lowest=0.5, highest=0.5)
