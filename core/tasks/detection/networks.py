@@ -300,21 +300,21 @@ def _build_rcnn(spec: DetectorSpec, widths: list[int]) -> nn.Module:
     anchors = _anchors(spec)
     levels = [str(number) for number in range(spec.levels)]
     proposals = max(2 * SAMPLED_PROPOSALS, PROPOSALS_PER_OBJECT * spec.objects)
+    # Each sampled proposal that holds an object goes through the mask head, which takes most of a step's time.
+    sampled = SAMPLED_PROPOSALS if spec.has_masks else max(SAMPLED_PROPOSALS, spec.objects)
+    trained = min(proposals, 4 * sampled)
     settings: dict[str, Any] = {
         "rpn_anchor_generator": anchors,
         "rpn_head": RPNHead(spec.features, anchors.num_anchors_per_location()[0], 2 if second else 1),
-        "rpn_pre_nms_top_n_train": 2 * proposals,
+        "rpn_pre_nms_top_n_train": 2 * trained,
         "rpn_pre_nms_top_n_test": 2 * proposals,
-        "rpn_post_nms_top_n_train": proposals,
+        "rpn_post_nms_top_n_train": trained,
         "rpn_post_nms_top_n_test": max(SAMPLED_PROPOSALS, 2 * spec.objects),
         "rpn_batch_size_per_image": 2 * SAMPLED_PROPOSALS,
         "box_roi_pool": MultiScaleRoIAlign(levels, POOL_SIDE, 2),
         "box_head": _box_head(spec, second),
         "box_predictor": FastRCNNPredictor(spec.head_features, spec.classes + 1),
-        # Each of them that holds an object goes through the mask head, which takes most of a step's time.
-        "box_batch_size_per_image": SAMPLED_PROPOSALS
-        if spec.has_masks
-        else max(SAMPLED_PROPOSALS, spec.objects),
+        "box_batch_size_per_image": sampled,
         "box_score_thresh": SCORE_FLOOR,
         "box_nms_thresh": SUPPRESSION_IOU,
         "box_detections_per_img": spec.objects,
