@@ -16,7 +16,7 @@ FEATURE_PX = 128  # side of the features that the decoder works on
 WIDTHS = (12, 24, 48, 96, 128)  # of the encoder, at full size, half, a quarter ...
 FEATURES, FINE = 32, 8  # channels of the two outputs of the encoder
 NEAR_PX, AROUND_PX = 2.0, 16.0  # how wide a click shines
-PRIOR_LOGIT = -2.0
+PRIOR_LOGIT = -2.0  # objects are small: training begins with "nothing here", not with a half everywhere
 OPSET = 17
 
 
@@ -81,8 +81,6 @@ class PromptDecoder(nn.Module):
         self.down = nn.ModuleList([_block(given, 48), _block(48, 64), _block(64, 64)])
         self.up = nn.ModuleList([_block(64 + 64, 48), _block(48 + 48, 32), _block(32 + given, 24)])
         self.coefficients = nn.Conv2d(24, FINE + 1, 1)
-        with torch.no_grad():  # objects are small: begin with "nothing here", not with a half everywhere
-            self.coefficients.bias[FINE] = PRIOR_LOGIT  # type: ignore[index]
 
     def forward(
         self, image_embeddings: Tensor, fine_features: Tensor, point_coords: Tensor, point_labels: Tensor
@@ -96,7 +94,7 @@ class PromptDecoder(nn.Module):
             top = block(torch.cat([_twice(top), levels.pop()], 1))
         coefficients = _twice(self.coefficients(top))
         answer: Tensor = (coefficients[:, :FINE] * fine_features).sum(1, keepdim=True)
-        return answer + coefficients[:, FINE:]
+        return answer + coefficients[:, FINE:] + PRIOR_LOGIT
 
     def _maps(self, features: Tensor, coords: Tensor, labels: Tensor) -> Tensor:
         grid = self.grid[:, : features.shape[2], : features.shape[3]]  # smaller pictures are trained on, too

@@ -19,10 +19,8 @@ from core.errors import JobStopped, TrainingError
 from core.learning.devices import autocast_for, seed_everything
 from core.learning.ema import WeightAverage
 
-SIDES = (
-    (0.0, IMAGE_PX // 2),
-    (0.6, IMAGE_PX),
-)  # (from this progress on, side of pictures): quick steps first
+# (from this progress on, side of the pictures): small ones first, for more steps in the same time.
+SIDES = ((0.0, IMAGE_PX // 2), (0.6, IMAGE_PX))
 IMAGES, OBJECTS = 4, 2  # a step looks at so many pictures, and at so many objects on each
 LEARNING_RATE = 2e-3
 WARMUP_STEPS = 30

@@ -17,7 +17,6 @@ from core.learning.planes import fit_mask, fit_to_grid
 from core.learning.snapshot import Snapshot, SnapshotItem
 from core.readings.reading import Boxes
 from core.tasks.detection.augmentation import (
-    Augment,
     Sample,
     build_augmentation,
     cut,
@@ -150,9 +149,9 @@ def plane_boxes(reading: Boxes, index: int, labels: tuple[Label, ...]) -> PlaneB
 class SampleMaker:
     """Makes batches from keys: cut, resize, join, vary, stack. Same keys, same batch, in any process."""
 
-    def __init__(self, cache: BoxCache, augment: Augment, plan: Plan) -> None:
+    def __init__(self, cache: BoxCache, plan: Plan) -> None:
         self._cache = cache
-        self._augment = augment
+        self._augment = build_augmentation(plan.augmentation)
         self._augment_calmly = build_augmentation(replace(plan.augmentation, rotation=0, scale=0))
         self._plan = plan
 

@@ -26,7 +26,6 @@ from core.learning.package import write_package
 from core.learning.sampling import HardCaseSampler, sample_seed
 from core.learning.state import keep_weights
 from core.learning.weights import WeightsReport, load_initial_weights, read_first_weights
-from core.tasks.detection.augmentation import build_augmentation
 from core.tasks.detection.card import make_card, rule_of
 from core.tasks.detection.data import (
     Batch,
@@ -107,7 +106,7 @@ def prepare(request: TrainingRequest, on_event: OnEvent, should_stop: ShouldStop
         rule.mirror_axes
     )  # the last one looks at mirrored images, too
     workers = choose_workers(settings.workers, request.device)
-    maker = SampleMaker(cache, build_augmentation(plan.augmentation), plan)
+    maker = SampleMaker(cache, plan)
     return Run(
         request=request,
         settings=settings,

@@ -11,7 +11,6 @@ import pytest
 from core.learning.variation import AugmentationPlan
 from core.readings.reading import no_boxes
 from core.readings.stored import write_reading
-from core.tasks.detection.augmentation import build_augmentation
 from core.tasks.detection.data import (
     SampleKey,
     SampleMaker,
@@ -44,7 +43,7 @@ def test_boxes_lie_on_their_objects(tmp_path: Path) -> None:
     snapshot = make_snapshot(tmp_path / "data")
     plan = plan_for(snapshot, architecture="mask_rcnn")
     cache = open_cache(snapshot, "train", plan, tmp_path / "cache", quiet)
-    maker = SampleMaker(cache, build_augmentation(AugmentationPlan(flip_x=True)), plan)
+    maker = SampleMaker(cache, replace(plan, augmentation=AugmentationPlan(flip_x=True)))
     for size in (64, 32):
         batch = maker([SampleKey(plane, plane, size, size) for plane in range(4)])
         assert batch.images.shape == (4, 1, size, size)
@@ -75,7 +74,7 @@ def test_same_keys_same_batch(tmp_path: Path) -> None:
     snapshot = make_snapshot(tmp_path / "data")
     plan = plan_for(snapshot, mosaic=0.5, augmentation="strong")
     cache = open_cache(snapshot, "train", plan, tmp_path / "cache", quiet)
-    maker = SampleMaker(cache, build_augmentation(plan.augmentation), plan)
+    maker = SampleMaker(cache, plan)
     keys = [SampleKey(plane, 10 + plane, SIZE, SIZE) for plane in range(4)]
     first, again = maker(keys), maker(keys)
     assert np.array_equal(first.images, again.images)
@@ -88,7 +87,7 @@ def test_calm_samples_are_whole_images_only_mirrored_and_relit(tmp_path: Path) -
     plan = plan_for(snapshot, mosaic=1.0, augmentation="strong", calm_end=0.3)
     assert plan.calm_from == pytest.approx(0.7)
     cache = open_cache(snapshot, "train", plan, tmp_path / "cache", quiet)
-    maker = SampleMaker(cache, build_augmentation(plan.augmentation), plan)
+    maker = SampleMaker(cache, plan)
     for seed in range(8):
         target = maker([SampleKey(0, seed, SIZE, SIZE, is_calm=True)]).targets[0]
         sides = target["boxes"][:, 2:] - target["boxes"][:, :2]
@@ -102,7 +101,7 @@ def test_crops_of_large_planes_keep_an_object_whole(tmp_path: Path, size: tuple[
     plan = replace(plan_for(snapshot, fit="tiles"), framing=Framing(mode="tiles"))
     cache = open_cache(snapshot, "train", plan, tmp_path / "cache", quiet)
     assert set(crops_per_plane(cache, plan).tolist()) == {3}
-    maker = SampleMaker(cache, build_augmentation(AugmentationPlan()), plan)
+    maker = SampleMaker(cache, replace(plan, augmentation=AugmentationPlan()))
     batch = maker([SampleKey(0, seed, *size) for seed in range(30)])
     assert batch.images.shape[2:] == size
     shown = sum(len(target["boxes"]) > 0 for target in batch.targets)
