@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ONLY ?=
 
-.PHONY: setup run demo test test-all lint bench requirements clean
+.PHONY: setup run demo test test-long test-all lint bench requirements clean
 
 setup: $(STAMP)
 
@@ -24,7 +24,10 @@ demo: setup
 	$(BIN)/sightline demo
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+
+test-long: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m long
 
 test-all: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or not slow"

@@ -52,6 +52,7 @@ def own_images(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_sessions(number: int, sightline: Run, own_images: Path) -> None:  # noqa: F811
     for words in commands(BLOCKS[number]):
@@ -64,4 +65,4 @@ def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"`?make ([a-z-]+)", README))
     assert named <= targets
-    assert {"run", "setup", "test", "test-all", "lint", "bench"} <= named
+    assert {"run", "setup", "test", "test-long", "test-all", "lint", "bench"} <= named

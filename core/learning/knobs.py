@@ -47,7 +47,7 @@ AUGMENTATION = knob(
     "light", "Augmentation", "How much images are varied; the switches below overrule it one by one."
 )
 FLIPS = knob(None, "Augmentation", "Mirror left-right and up-down.")
-ROTATE90 = knob(None, "Augmentation", "Turn by quarter turns.")
+ROTATE90 = knob(None, "Augmentation", "Turn square inputs by quarter turns.")
 ROTATION = knob(None, "Augmentation", "Turn by up to this many degrees.", ge=0, le=180)
 SCALE = knob(None, "Augmentation", "Enlarge or shrink by up to this share.", ge=0, le=0.9)
 BRIGHTNESS_CONTRAST = knob(

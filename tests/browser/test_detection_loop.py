@@ -102,6 +102,7 @@ def mark(page: Any, server: Server) -> None:
     picture(page, "detection-annotate")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # a minute on a free machine
 def test_boxes_from_drawing_to_comparing(page: Any, server: Server, seen: Seen, smears: list[Path]) -> None:
     create(page, server.url)

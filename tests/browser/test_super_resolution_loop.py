@@ -94,6 +94,7 @@ def swipe(page: Any) -> None:
         assert width >= SIDE
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # a minute on a free machine
 def test_super_resolution_from_training_to_comparing(
     page: Any, server: Server, seen: Seen, radiographs: list[Path]

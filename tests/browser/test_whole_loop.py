@@ -68,6 +68,7 @@ def fill_number(page: Any, label: str, value: int) -> None:
     settle(page)
 
 
+@pytest.mark.long
 def test_import_annotate_train_infer_compare(
     page: Any, server: Server, seen: Seen, shared_data: Path
 ) -> None:

@@ -37,6 +37,9 @@ SCORE_FLOOR = (
     0.03  # objects below are not kept: far under any threshold, but mean average precision counts them
 )
 NORM_GROUPS = 16
+# FCOS scores an object by how central the place is that saw it, too. At its full weight sure places lose to central
+# ones: on det_bccd mAP50 0.914 against 0.916 and mAP 0.629 against 0.632.
+CENTRE_WEIGHT = 0.25
 PRIOR_PROBABILITY = 0.01  # of an object at a place, before training: focal loss needs it low
 MASK_SIDE = 28
 POOL_SIDE, MASK_POOL_SIDE = 7, 14
@@ -227,6 +230,9 @@ class _OneStage(nn.Module):
         if isinstance(self.model, SSD):
             found = self.model.postprocess_detections(outputs, anchors, sizes)
             return found
+        if isinstance(self.model, FCOS):
+            weighed = CENTRE_WEIGHT * nn.functional.logsigmoid(outputs["bbox_ctrness"])
+            outputs = outputs | {"bbox_ctrness": weighed - torch.log(-torch.expm1(weighed))}
         by_level = {name: list(value.split(per_level, dim=1)) for name, value in outputs.items()}
         split = [list(given.split(per_level)) for given in anchors]
         found = self.model.postprocess_detections(by_level, split, sizes)

@@ -229,6 +229,7 @@ def marker_phantom(signs: tuple[int, ...]) -> tuple[Image, np.ndarray, np.ndarra
     return Image(array, info), place, other
 
 
+@pytest.mark.long
 def test_the_marker_phantom_in_all_eight_orientations(room: Room, server: Server) -> None:
     phantoms = {signs: marker_phantom(signs) for signs in itertools.product((1, -1), repeat=3)}
     with Workspace.open(server.home) as store:

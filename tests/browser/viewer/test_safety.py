@@ -130,6 +130,7 @@ def act(room: Room, number: int, rng: np.random.Generator) -> None:
         room.drag((x, y), spot(rng))
 
 
+@pytest.mark.long
 def test_thirty_mixed_steps_undone_and_redone_over_reloads_and_kills(
     browser: Any, own: Server, case: Case
 ) -> None:

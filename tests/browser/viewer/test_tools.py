@@ -450,7 +450,7 @@ def real_image(name: str, folder: Path) -> Image | Path:
         "ct",
         pytest.param("series", marks=pytest.mark.slow),
         pytest.param("us", marks=pytest.mark.slow),
-        "slide",
+        pytest.param("slide", marks=pytest.mark.long),
     ],
 )
 def test_every_tool_on_real_images(

@@ -48,6 +48,7 @@ def readings(home: Path, reader: str) -> dict[str, Boxes]:
         return {store.get_case(key).name: store.load_reading(version) for key, version in found.items()}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_labels_come_in_go_out_and_are_scored(
     sightline: Run, home: Path, smears: Path, tmp_path: Path

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 
 from tests.core.cli.conftest import Run
 
 
+@pytest.mark.long
 def test_a_table_comes_in_and_goes_out(sightline: Run, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()

@@ -40,7 +40,7 @@ def series(folder: Path, count: int = 4) -> None:
         save(dataset, folder / f"{z}.dcm")
 
 
-@pytest.mark.parametrize("way", ["with the images", "as labels"])
+@pytest.mark.parametrize("way", [pytest.param("with the images", marks=pytest.mark.long), "as labels"])
 def test_segmentations_become_readings_of_the_series_they_name(
     sightline: Run, tmp_path: Path, way: str
 ) -> None:

@@ -12,6 +12,7 @@ from tests.core.assist.test_promptables import blobs
 from tests.core.cli.conftest import Run
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_click_network_is_trained_and_travels(sightline: Run, tmp_path: Path) -> None:
     for number in range(4):

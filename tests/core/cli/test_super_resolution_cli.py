@@ -12,6 +12,7 @@ from tests.core.cli.conftest import Run
 from tests.core.tasks.super_resolution.samples import texture
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # half a minute on a free machine
 def test_the_whole_way(sightline: Run, tmp_path: Path) -> None:
     images = tmp_path / "images"
@@ -83,6 +84,7 @@ def test_a_judge_reads_what_was_restored(sightline: Run, tmp_path: Path) -> None
     assert refused.code == 1 and "a judge segments or detects" in refused.err
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_real_pairs_are_learnt_from(sightline: Run, tmp_path: Path) -> None:
     """Coarse images come in with finer ones of the same names; training takes these as the truth."""

@@ -165,7 +165,10 @@ def project(queue: JobQueue) -> int:
     return queue.workspace.create_project("Birds", "segmentation", make_labels(["bird"])).id
 
 
-@pytest.mark.parametrize("profile", ["basic", pytest.param("basic_dates", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "profile",
+    [pytest.param("basic", marks=pytest.mark.long), pytest.param("basic_dates", marks=pytest.mark.slow)],
+)
 def test_the_canary_is_nowhere(queue: JobQueue, project: int, tmp_path: Path, profile: Profile) -> None:
     write_everything(tmp_path / "in")
     workspace, home = queue.workspace, queue.workspace.home
