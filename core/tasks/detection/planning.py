@@ -49,6 +49,8 @@ PROGRESSIVE_SIZES = ((0.0, 0.625), (0.45, 1.0))  # (from this progress on, share
 LEAST_OBJECTS, MOST_OBJECTS = 100, 4000
 SPARE_OBJECTS = 1.5  # times the most that any training image has
 COARSEST = 12.0  # sides of large objects, in steps of the last level, from which another level is added
+# At the full weight sure places lose to central ones: on det_bccd mAP50 0.914 against 0.916, mAP 0.629 against 0.632.
+CENTRE_WEIGHT = 0.25
 SSDLITE_LEVELS = 4
 NO_OBJECTS = "No training case has an object, so there is nothing to learn; draw at least one box."
 
@@ -366,6 +368,7 @@ def _plan_spec(
         "features": settings.features,
         "head_convs": settings.head_convs,
         "head_features": settings.head_features,
+        "centre_weight": CENTRE_WEIGHT,
         "objects": objects,
     }
     if settings.architecture != "fcos":  # planned from the boxes once the strides are known

@@ -37,6 +37,7 @@ class DetectorSpec(BaseModel):
         features: channels of the pyramid.
         head_convs: convolutions in the head of fcos and retinanet.
         head_features: width of the box head of the R-CNNs.
+        centre_weight: how much it counts in fcos's scores how central the place is that saw the object; 1 as published.
         anchor_sizes: per level, the sides of square anchors of the same area, in input pixels.
         anchor_ratios: heights by widths of the anchors, the same at every level.
         objects: most objects that are found in one input.
@@ -54,6 +55,7 @@ class DetectorSpec(BaseModel):
     features: int = Field(default=128, ge=32, le=1024, multiple_of=GROUP_WIDTH * 2)
     head_convs: int = Field(default=2, ge=1, le=8)
     head_features: int = Field(default=256, ge=16, le=4096)
+    centre_weight: float = Field(default=1.0, ge=0, le=1)
     anchor_sizes: tuple[tuple[float, ...], ...] = ()
     anchor_ratios: tuple[float, ...] = (1.0,)
     objects: int = Field(default=100, ge=1, le=10_000)

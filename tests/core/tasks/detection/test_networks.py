@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.tasks.detection.networks import CENTRE_WEIGHT, _OneStage, build_network
+from core.tasks.detection.networks import _OneStage, build_network
 from core.tasks.detection.spec import DETECTORS, DetectorSpec, Framing
 
 TARGETS = [
@@ -95,10 +95,11 @@ def test_inputs_have_one_to_four_channels(channels: int) -> None:
         assert len(network(torch.randn(1, channels, 64, 96))[1]) == 1
 
 
-def test_the_centre_weighs_little_in_a_score() -> None:
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+def test_the_centre_weighs_as_much_as_the_spec_says(weight: float) -> None:
     """The score of FCOS is the geometric mean of label and centre; here the centre counts by a power."""
     torch.manual_seed(0)
-    network = build_network(spec_of("fcos", in_channels=1)).eval()
+    network = build_network(spec_of("fcos", centre_weight=weight)).eval()
     head = network.head
     assert isinstance(head, _OneStage)
     seen: dict[str, torch.Tensor] = {}
@@ -107,7 +108,7 @@ def test_the_centre_weighs_little_in_a_score() -> None:
     with torch.inference_mode():
         _, (found,) = network(torch.randn(1, 1, 64, 64))
     label, centre = seen["cls_logits"][0].sigmoid(), seen["bbox_ctrness"][0].sigmoid()
-    wanted = (label * centre**CENTRE_WEIGHT).sqrt().max()
+    wanted = (label * centre**weight).sqrt().max()
     assert float(found["scores"].max()) == pytest.approx(float(wanted), rel=1e-4)
 
 
