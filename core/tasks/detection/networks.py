@@ -229,6 +229,7 @@ class _OneStage(nn.Module):
             found = self.model.postprocess_detections(outputs, anchors, sizes)
             return found
         if isinstance(self.model, FCOS) and self.centre_weight != 1:
+            # torchvision takes the root of label times centre: it gets the logit of a power of the centre.
             weighed = self.centre_weight * nn.functional.logsigmoid(outputs["bbox_ctrness"])
             outputs = outputs | {"bbox_ctrness": weighed - torch.log(-torch.expm1(weighed))}
         by_level = {name: list(value.split(per_level, dim=1)) for name, value in outputs.items()}
